@@ -1,0 +1,66 @@
+# One place for the commands; CONTRIBUTING.md explains them. Another interpreter: `make test PYTHON=python3.13`.
+
+PYTHON ?= python3
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PYTEST_ARGS ?=
+
+.PHONY: build test unit lint format tsan asan dist clean
+.DEFAULT_GOAL := build
+
+# The environment: this package, editable, and the development tools. Made once, and again when its inputs change.
+$(READY): pyproject.toml setup.py
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "tenure needs Python 3.11 or later: make PYTHON=..."'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	touch $@
+
+# Compiles what changed since the last time, in place.
+build: $(READY)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+unit: build
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+lint: export PATH := $(abspath $(BIN)):$(PATH)
+lint: build
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/cython-lint cython
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest tenure --allowlist tests/package/stubtest_allowlist.txt --ignore-unused-allowlist
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix --select I
+	$(BIN)/ruff format
+
+# Instrumented copies of the compiled modules under build/, run with the sanitizer's library loaded first.
+SANITIZED_TESTS ?= $(wildcard tests/unit tests/integration)
+SANITIZED_BUILD = $(BIN)/python setup.py --quiet build --build-base build/$@ --build-lib build/$@/lib
+SANITIZED_RUN = PYTHONPATH=build/$@/lib $(BIN)/python -m pytest -p no:cacheprovider --timeout 300 \
+	$(SANITIZED_TESTS) $(PYTEST_ARGS)
+
+tsan: $(READY)
+	TENURE_SANITIZE=thread $(SANITIZED_BUILD)
+	TSAN_OPTIONS="halt_on_error=0 exitcode=66 suppressions=$(CURDIR)/tests/tsan.supp" \
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" $(SANITIZED_RUN)
+
+asan: $(READY)
+	TENURE_SANITIZE=address $(SANITIZED_BUILD)
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(SANITIZED_RUN)
+
+# A source distribution, and a wheel built from it.
+dist: $(READY)
+	$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src -name '*.so' -delete
