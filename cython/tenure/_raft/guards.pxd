@@ -1,0 +1,24 @@
+"""Names of the guards that the proof build can switch off, one bit each, numbered as the hazards of the lease contract."""
+
+from libc.stdint cimport uint64_t
+
+cdef enum Guard:
+    GUARD_SEND_STAMP = 1            # H01: leases are anchored at send stamps
+    GUARD_DEADLINE = 2              # H02: every read compares an explicit deadline (reader's side)
+    GUARD_TRANSFER_CLEARS = 3       # H03: the word is cleared in the step that queues TimeoutNow
+    GUARD_RESTART = 4               # H04: a restarted member waits out the longest promise
+    GUARD_OWN_FIELD = 5             # H05: a promise does not depend on knowing a leader
+    GUARD_PROMISED = 7              # H07: what was promised counts, not what was asked
+    GUARD_FRESH_CLOCK = 8           # H08: the promise starts at a reading taken after receipt (host's side)
+    GUARD_RATE = 10                 # H10: a peer whose clock rate contradicts the bound is not counted
+    GUARD_CHECK_EVERY_READ = 11     # H11: one check serves one call (reader's side)
+    GUARD_NOBODY_AHEAD = 12         # H12: no commit index above the leader's applied index leaves it
+    GUARD_OWN_TERM = 13             # H13: an entry of the own term is applied first
+    GUARD_SOLE_VOTER = 14           # H14: "sole voter" means this member
+    GUARD_WITHDRAW_FIRST = 19       # H19: the word is cleared before the role changes
+    GUARD_GENERATION = 20           # H20: a late extension needs the generation it was computed under
+
+
+cdef extern from "tenure/_raft/guards.hpp" nogil:
+    bint guard_on "TENURE_GUARD"(uint64_t guards_off, int guard) noexcept
+    const bint PROOF_BUILD "TENURE_PROOF_BUILD"

@@ -1,0 +1,53 @@
+"""The pure Raft state machine: what a host calls.
+
+One thread at a time. No thread, lock, clock, socket or file inside: every input brings the clock reading `now_ns` that its
+caller took (0 = the clock could not be read), every output is in the Ready. The same inputs give the same outputs.
+
+Order of a host's pass: inputs (`raft_step`, `raft_tick`, `raft_propose`, ...), then `raft_has_ready` / `raft_ready`; send
+`messages`; write `hard`, `snapshot`, `entries`; when durable, `raft_appended(number)` and then send `after_append` of every
+Ready up to that number; apply `committed`, then `raft_applied(index)`. Writes are acknowledged in order.
+A function that returns a Code leaves the member unchanged unless it returns OK; ERR_MEMORY and ERR_INVARIANT fail it.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from tenure._core.blob cimport Blob
+from tenure._core.lease cimport LeaseWord
+from tenure._core.vec cimport Vec
+from tenure._raft.state cimport Raft, RaftConfig
+from tenure._raft.types cimport Configuration, Entry, HardState, Message, Ready, Snapshot
+
+cdef void raft_default_config(RaftConfig* config) noexcept nogil
+
+# `snapshot` (may be null) and `entries` are what storage recovered, `applied` what the state machine already contains.
+# The configuration is the one at `applied`. Takes its own reference to `lease` (may be null). Null without memory or with
+# state that contradicts itself. A member whose hard state holds a promise bound votes for nobody and does not campaign
+# until that bound has passed (LEASE.md H04).
+cdef Raft* raft_new(
+    const RaftConfig* config, const HardState* hard, const Configuration* configuration, const Snapshot* snapshot,
+    const Vec[Entry]* entries, uint64_t applied, LeaseWord* lease, int64_t now_ns) noexcept nogil
+cdef void raft_free(Raft* r) noexcept nogil            # clears the lease word, releases everything
+
+cdef int raft_step(Raft* r, const Message* message, int64_t now_ns) noexcept nogil   # keeps references of its own
+cdef int raft_tick(Raft* r, int64_t now_ns) noexcept nogil
+cdef int raft_campaign(Raft* r, int64_t now_ns) noexcept nogil
+# Appends entries of kind `kind`; takes references of its own. `first_index` (may be null) is where they were put.
+cdef int raft_propose(
+    Raft* r, Blob** payloads, size_t count, uint8_t kind, int64_t now_ns, uint64_t* first_index) noexcept nogil
+# Answered by a ReadState with this id, OK or not, unless a forwarded request is lost. Ids are never used twice.
+cdef int raft_read_index(Raft* r, uint64_t read_id, int64_t now_ns) noexcept nogil
+cdef int raft_transfer(Raft* r, uint64_t target, int64_t now_ns) noexcept nogil
+# Clears the word for the term, releases the promises to the best follower, steps down: graceful stop, stalled disk.
+cdef int raft_step_down(Raft* r, int64_t now_ns) noexcept nogil
+cdef void raft_forget_leader(Raft* r) noexcept nogil   # refused while leases are on
+cdef void raft_report_unreachable(Raft* r, uint64_t id) noexcept nogil
+cdef int raft_report_snapshot(Raft* r, uint64_t id, bint delivered, int64_t now_ns) noexcept nogil
+
+cdef bint raft_has_ready(const Raft* r) noexcept nogil
+cdef int raft_ready(Raft* r, Ready* ready) noexcept nogil     # fills a zeroed Ready, to be given to ready_release
+cdef int raft_appended(Raft* r, uint64_t number, int64_t now_ns) noexcept nogil
+cdef int raft_applied(Raft* r, uint64_t index, int64_t now_ns) noexcept nogil
+cdef int raft_compact(Raft* r, uint64_t index) noexcept nogil # index <= applied; drops entries up to and with it
+cdef uint64_t raft_last_index(const Raft* r) noexcept nogil
+# Fails the member from outside (storage, state machine): word cleared, pending reads answered in the next Ready.
+cdef void raft_fail(Raft* r, int code) noexcept nogil
