@@ -4,7 +4,7 @@ Every `cython/tenure/**/X.pyx` becomes the extension module of the same dotted n
 second time under `tenure._proof.raft`, with the guard switches compiled in (TENURE_PROOF): that copy is what the
 simulator judges, and no production module links it.
 
-Cython runs inside `build_ext` only, so that metadata and source distributions cost nothing.
+Cython runs when `build_ext` does, so that metadata and source distributions cost nothing.
 
 Environment:
     TENURE_JOBS=N                    compile N modules at a time (default: the cores this process may use)
@@ -148,35 +148,30 @@ class BuildExt(build_ext):
     """Translates the `.pyx` files and compiles them, several at a time."""
 
     def finalize_options(self) -> None:
-        if self.distribution.ext_modules and not getattr(self.distribution, "tenure_translated", False):
-            self.distribution.ext_modules = self.translate()
-            self.distribution.tenure_translated = True
         super().finalize_options()
         if not self.parallel:
             self.parallel = jobs()
 
-    @staticmethod
-    def translate() -> list[Extension]:
+    def run(self) -> None:
         from Cython.Build import cythonize
 
-        generate_proof_sources()
-        modules: list[Extension] = cythonize(
-            extensions(),
+        translated = cythonize(
+            self.extensions,
             include_path=[str(SOURCES), str(PROOF_SOURCES)],
             build_dir=str(GENERATED / "cpp"),
             compiler_directives=DIRECTIVES,
             nthreads=jobs(),
         )
-        for module in modules:
-            module.depends = with_included_headers(module.depends)
-        return modules
+        for module, result in zip(self.extensions, translated, strict=True):
+            module.sources = result.sources
+            module.depends = with_included_headers(result.depends)
+        super().run()
 
 
 class BuildPy(build_py):
     """Ships the public C interface: `tenure/capi.pxd` and the header it needs."""
 
     def run(self) -> None:
-        generate_proof_sources()
         super().run()
         if not self.editable_mode:
             for source in self.interface():
@@ -198,8 +193,9 @@ if ABI3 and (sys.version_info < ABI3_VERSION or sysconfig.get_config_var("Py_GIL
     raise SystemExit("TENURE_ABI3=1 needs CPython 3.12 or later with the GIL; build without it for this interpreter")
 
 os.chdir(ROOT)
+generate_proof_sources()
 setup(
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
-    ext_modules=[Extension("tenure.compiled", [])],  # replaced by what `translate` finds
+    ext_modules=extensions(),
     options={"bdist_wheel": {"py_limited_api": "cp{}{}".format(*ABI3_VERSION)}} if ABI3 else {},
 )
