@@ -29,6 +29,7 @@ cdef class Fence:
     cdef Fence wrap(LeaseWord* lease, AppliedWord* applied):
         return Fence(Lease.wrap(lease), AppliedIndex.wrap(applied))
 
+    @cython.annotation_typing(False)                      # else Cython checks the type of the result it has just built
     def try_lease_read(self) -> int | None:
         """The applied index when the lease covers this instant, else None. Never blocks.
 

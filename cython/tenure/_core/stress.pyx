@@ -13,7 +13,7 @@ from tenure._core.applied_index cimport AppliedIndex, applied_load, applied_publ
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
 from tenure._core.fence cimport Fence, fence
 from tenure._core.lease cimport (
-    Lease, LeaseWord, lease_expiry_ns, lease_extend, lease_generation, lease_invalidate, lease_valid
+    Lease, LeaseWord, lease_extend, lease_generation, lease_invalidate, lease_valid
 )
 from tenure._core.posix cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, close, cpu_pause, epoll_create1, epoll_ctl, epoll_event, epoll_wait, pthread_join,
@@ -75,6 +75,9 @@ cdef extern from *:
     int sched_yield() noexcept nogil
 
 
+cdef uint64_t EXPIRY_MASK = (<uint64_t> 1 << 40) - 1
+
+
 @cython.final
 cdef class LeaseStorm:
     """One lease under fire: one thread invalidates, some extend, some read. Every method returns the violations it saw."""
@@ -123,12 +126,12 @@ cdef class LeaseStorm:
                 if lease_extend(word, until, generation):
                     seen = lease_snapshot(word)
                     # it still stands, or a later end, or a later generation
-                    if <uint32_t> (seen >> 40) == generation and <int64_t> ((seen & ((<uint64_t> 1 << 40) - 1)) << 20) < until:
+                    if <uint32_t> (seen >> 40) == generation and <int64_t> ((seen & EXPIRY_MASK) << 20) < until:
                         bad += 1
         return bad
 
     def read(self, int64_t count) -> int:
-        """Words never go back: neither the generation, nor the end within one; `valid` agrees with the word."""
+        """Words never go back: neither the generation, nor the end within one; no end is one that nobody asked for."""
         cdef LeaseWord* word = self.lease.word
         cdef int64_t i, bad = 0
         cdef uint64_t seen, last = 0
@@ -138,8 +141,8 @@ cdef class LeaseStorm:
                 if seen < last:                           # the generation is in front: one comparison says both
                     bad += 1
                 last = seen
-                # an instant beyond every end ever set is never covered
-                if lease_valid(word, (self.clock.load(memory_order_relaxed) + 1) << 20) or lease_valid(word, 0):
+                # relaxed: the acquire of the word made the extender's step of the counter visible
+                if <int64_t> (seen & EXPIRY_MASK) >= self.clock.load(memory_order_relaxed) or lease_valid(word, 0):
                     bad += 1
         return bad
 

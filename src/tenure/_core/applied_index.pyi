@@ -7,10 +7,6 @@ class WaitResult(IntEnum):
     WAIT_FAILED = 2
     WAIT_INTERRUPTED = 3
 
-WAIT_REACHED: WaitResult
-WAIT_TIMED_OUT: WaitResult
-WAIT_FAILED: WaitResult
-WAIT_INTERRUPTED: WaitResult
 
 @final
 class AppliedIndex:
