@@ -47,7 +47,10 @@ cdef bint raft_has_ready(const Raft* r) noexcept nogil
 cdef int raft_ready(Raft* r, Ready* ready) noexcept nogil     # fills a zeroed Ready, to be given to ready_release
 cdef int raft_appended(Raft* r, uint64_t number, int64_t now_ns) noexcept nogil
 cdef int raft_applied(Raft* r, uint64_t index, int64_t now_ns) noexcept nogil
-cdef int raft_compact(Raft* r, uint64_t index) noexcept nogil # index <= applied; drops entries up to and with it
+# A snapshot of the state machine at `index` <= applied is durable; from now on it is what lagging members are sent.
+cdef int raft_note_snapshot(Raft* r, uint64_t index) noexcept nogil
+# Drops the entries up to and with `index` <= the latest snapshot's.
+cdef int raft_compact(Raft* r, uint64_t index) noexcept nogil
 cdef uint64_t raft_last_index(const Raft* r) noexcept nogil
 # Fails the member from outside (storage, state machine): word cleared, pending reads answered in the next Ready.
 cdef void raft_fail(Raft* r, int code) noexcept nogil

@@ -29,6 +29,7 @@ from tenure._raft.log cimport (
     log_copy,
     log_last_index,
     log_release,
+    log_term,
 )
 from tenure._raft.outbox cimport broadcast_heartbeat, outbox
 from tenure._raft.progress cimport become_probe, progress_of, progress_release
@@ -52,6 +53,7 @@ from tenure._raft.replication cimport (
 from tenure._raft.state cimport REPLICATE, SNAPSHOT, Progress, Raft, RaftConfig, SelfMessage, Write
 from tenure._raft.types cimport (
     ERR_BAD_TARGET,
+    ERR_COMPACTED,
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_NO_LEADER,
@@ -59,6 +61,7 @@ from tenure._raft.types cimport (
     ERR_REMOVED,
     ERR_STEPPED_DOWN,
     ERR_TRANSFER,
+    ERR_UNAVAILABLE,
     FOLLOWER,
     LEADER,
     MAX_PROMISE_NS,
@@ -141,6 +144,7 @@ cdef Raft* raft_new(
     if snapshot != NULL:
         r.log.offset = snapshot.index
         r.log.offset_term = snapshot.term
+        memcpy(&r.log.latest_snapshot, snapshot, sizeof(Snapshot))
     if entries != NULL:
         for i in range(entries.size):
             if entries.data[i].index <= r.log.offset:
@@ -639,5 +643,19 @@ cdef int raft_applied(Raft* r, uint64_t index, int64_t now_ns) noexcept nogil:
     return r.failed
 
 
+cdef int raft_note_snapshot(Raft* r, uint64_t index) noexcept nogil:
+    cdef uint64_t term
+    if index <= r.log.latest_snapshot.index:
+        return ERR_COMPACTED
+    if index > min(r.log.applied, r.log.stable) or not log_term(&r.log, index, &term):
+        return ERR_UNAVAILABLE
+    r.log.latest_snapshot.index = index
+    r.log.latest_snapshot.term = term
+    memcpy(&r.log.latest_snapshot.configuration, &r.configuration, sizeof(Configuration))
+    return OK
+
+
 cdef int raft_compact(Raft* r, uint64_t index) noexcept nogil:
+    if index > r.log.latest_snapshot.index:
+        return ERR_UNAVAILABLE  # what is dropped must be in a snapshot
     return log_compact(&r.log, index)

@@ -114,7 +114,7 @@ cdef int append_entries(Raft* r, Blob** payloads, size_t count, uint8_t kind) no
 
 
 cdef bint send_snapshot(Raft* r, Progress* p) noexcept nogil:
-    """What the member needs is compacted away: send it the state machine instead, from the compaction point on."""
+    """What the member needs is compacted away: send it the latest snapshot instead."""
     cdef Snapshot* snapshot
     cdef Message* message
     if not p.recent_active:
@@ -123,11 +123,10 @@ cdef bint send_snapshot(Raft* r, Progress* p) noexcept nogil:
     if snapshot == NULL:
         fail(r, ERR_MEMORY)
         return False
-    snapshot.index = r.log.offset
-    snapshot.term = r.log.offset_term
-    memcpy(&snapshot.configuration, &r.configuration, sizeof(Configuration))
+    memcpy(snapshot, &r.log.latest_snapshot, sizeof(Snapshot))
     message = outbox(r, MSG_SNAP, p.id)
     if message == NULL:
+        free(snapshot)
         return False
     message.snapshot = snapshot
     become_snapshot(p, snapshot.index)
@@ -455,6 +454,7 @@ cdef bint restore(Raft* r, const Snapshot* s) noexcept nogil:
         r.writes.data[i].last = 0
     free(r.log.pending_snapshot)
     r.log.pending_snapshot = copy
+    memcpy(&r.log.latest_snapshot, s, sizeof(Snapshot))
     if not adopt(r, &s.configuration):
         fail(r, ERR_MEMORY)
     return True

@@ -95,6 +95,7 @@ cdef struct RaftLog:
     uint64_t applied
     uint64_t persisting     # handed out for writing
     uint64_t stable         # durable here
+    Snapshot latest_snapshot        # what a member that is too far behind is sent; offset <= latest_snapshot.index
     Snapshot* pending_snapshot      # received, not yet handed out for installing
     uint64_t installing             # index of a snapshot handed out and not yet durable; 0 = none
 
