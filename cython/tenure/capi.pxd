@@ -1,6 +1,6 @@
 """The C interface of tenure for Cython: the fence of a lease read, callable without the GIL from any thread.
 
-    from tenure cimport capi
+    cimport tenure.capi as capi
     capi.tenure_import()                                  # once per module, at its import
     handle = capi.tenure_fence_from_object(fence)         # with the GIL
     with nogil:
