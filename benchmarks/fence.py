@@ -1,8 +1,7 @@
 """What the fence of a lease read costs, against the clock call it contains.
 
-Everything is timed side by side: each round runs every candidate once, in turn, and the medians of the rounds are compared,
-so that a slow second of the machine hurts all alike. Run `python benchmarks/fence.py`; goals as in the design:
-from Python at most 0.9 x `time.monotonic_ns()`, compiled at most 1.15 x one clock reading.
+Everything is timed side by side: each round runs every candidate once, in turn, and the medians of the rounds are
+compared, so that a slow second of the machine hurts all alike. Run `python benchmarks/fence.py`; goals of the design: from Python at most 0.9 x `time.monotonic_ns()`, compiled at most 1.15 x one clock reading.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def held_fence() -> Fence:
 
 
 def python_loop(call: Callable[[], object], count: int) -> float:
-    """Nanoseconds a call, the loop's own cost included for every candidate alike, eight calls a turn to make it small."""
+    """Nanoseconds a call, with an eighth of the loop's own cost, the same for every candidate."""
     turns = range(count // 8)
     begin = time.perf_counter_ns()
     for _ in turns:

@@ -1,6 +1,6 @@
 """Reads the generated C++ of a compiled module and tells which Python API a function calls.
 
-"Runs without the GIL" and "builds nothing but its result" are promises about generated code, so tests look at that code:
+"Runs without the GIL" and "builds nothing but its result" are promises about generated code, so tests look there:
 
     body = function_body(generated_file("tenure._core.fence"), "try_lease_read")
     assert python_calls(body) <= {"__Pyx_PyLong_From_int64_t"}
@@ -16,11 +16,25 @@ GENERATED = ROOT / "build" / "cython" / "cpp"
 
 # Expand to nothing, or to counting a reference, without a call: no allocation, no lookup, no GIL hand-over.
 HARMLESS = frozenset(
-    """
-    __Pyx_RefNannyDeclarations __Pyx_RefNannySetupContext __Pyx_RefNannyFinishContext
-    __Pyx_XGIVEREF __Pyx_GIVEREF __Pyx_GOTREF __Pyx_XGOTREF __Pyx_TraceDeclarations __Pyx_INCREF __Pyx_XINCREF
-    __Pyx_DECREF __Pyx_XDECREF __Pyx_DECREF_SET __Pyx_NewRef Py_INCREF Py_DECREF __Pyx_PyBool_FromLong
-    """.split()
+    [
+        "__Pyx_RefNannyDeclarations",
+        "__Pyx_RefNannySetupContext",
+        "__Pyx_RefNannyFinishContext",
+        "__Pyx_XGIVEREF",
+        "__Pyx_GIVEREF",
+        "__Pyx_GOTREF",
+        "__Pyx_XGOTREF",
+        "__Pyx_TraceDeclarations",
+        "__Pyx_INCREF",
+        "__Pyx_XINCREF",
+        "__Pyx_DECREF",
+        "__Pyx_XDECREF",
+        "__Pyx_DECREF_SET",
+        "__Pyx_NewRef",
+        "Py_INCREF",
+        "Py_DECREF",
+        "__Pyx_PyBool_FromLong",
+    ]
 )
 CALL = re.compile(r"\b(_?Py[A-Z_]\w*|__Pyx_\w+)\s*\(")
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
@@ -37,8 +51,8 @@ def generated_file(module: str) -> Path:
 def function_body(path: Path, name: str) -> str:
     """The body of the function `name`, without comments and strings.
 
-    `name` is the name in the Cython source: of a method or `def` function (its implementation `__pyx_pf_`, not the argument
-    parser), or of a `cdef` function (`__pyx_f_`).
+    `name` is the name in the Cython source: of a method or `def` function (its implementation `__pyx_pf_`, not the
+    argument parser), or of a `cdef` function (`__pyx_f_`).
     """
     text = COMMENT_OR_STRING.sub(" ", path.read_text())
     parts = path.with_suffix("").parts

@@ -111,11 +111,11 @@ cdef class LeaseStorm:
     def extend(self, int64_t count) -> int:
         """Extends under the current generation, and tries to under a withdrawn one, which must fail."""
         cdef LeaseWord* word = self.lease.word
-        cdef int64_t i, until, bad = 0
+        cdef int64_t _i, until, bad = 0
         cdef uint32_t generation
         cdef uint64_t seen
         with nogil:
-            for i in range(count):
+            for _i in range(count):
                 # acquire: pairs with the mark's release
                 generation = <uint32_t> (self.oldest_legal.load(memory_order_acquire) - 1)
                 # relaxed: any number that grows will do
@@ -133,10 +133,10 @@ cdef class LeaseStorm:
     def read(self, int64_t count) -> int:
         """Words never go back: neither the generation, nor the end within one; no end is one that nobody asked for."""
         cdef LeaseWord* word = self.lease.word
-        cdef int64_t i, bad = 0
+        cdef int64_t _i, bad = 0
         cdef uint64_t seen, last = 0
         with nogil:
-            for i in range(count):
+            for _i in range(count):
                 seen = lease_snapshot(word)
                 if seen < last:                           # the generation is in front: one comparison says both
                     bad += 1
@@ -267,10 +267,10 @@ def native_thread_facts(bytes name not None, size_t stack_bytes) -> dict[str, ob
 
 def fence_loop_ns(Fence checked not None, int64_t count) -> tuple[int, int]:
     """Nanoseconds for `count` compiled fences, and how many of them held."""
-    cdef int64_t i, held = 0, begin_ns, end_ns
+    cdef int64_t _i, held = 0, begin_ns, end_ns
     with nogil:
         begin_ns = clock_monotonic_ns()
-        for i in range(count):
+        for _i in range(count):
             held += fence(checked.lease, checked.applied) >= 0
         end_ns = clock_monotonic_ns()
     return end_ns - begin_ns, held
@@ -278,10 +278,10 @@ def fence_loop_ns(Fence checked not None, int64_t count) -> tuple[int, int]:
 
 def clock_loop_ns(int64_t count) -> tuple[int, int]:
     """Nanoseconds for `count` readings of the lease clock, and how many of them succeeded."""
-    cdef int64_t i, held = 0, begin_ns, end_ns
+    cdef int64_t _i, held = 0, begin_ns, end_ns
     with nogil:
         begin_ns = clock_monotonic_ns()
-        for i in range(count):
+        for _i in range(count):
             held += clock_now_ns() > 0
         end_ns = clock_monotonic_ns()
     return end_ns - begin_ns, held

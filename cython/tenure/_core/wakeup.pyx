@@ -10,7 +10,6 @@ and no fence is needed.
 from libc.stdint cimport uint64_t
 from libcpp.atomic cimport memory_order_acq_rel, memory_order_acquire, memory_order_relaxed, memory_order_release
 
-from tenure._core.clock cimport clock_monotonic_ns
 from tenure._core.posix cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ETIMEDOUT, close, errno, eventfd, futex_wait, futex_wake, read, write
 )

@@ -7,7 +7,6 @@ class WaitResult(IntEnum):
     WAIT_FAILED = 2
     WAIT_INTERRUPTED = 3
 
-
 @final
 class AppliedIndex:
     def __init__(self) -> None: ...

@@ -40,7 +40,7 @@ cdef class Reader:
 
     def retain_and_release(self, int64_t count) -> None:
         """Take and give back references, as a server does that hands the handle to its threads."""
-        cdef int64_t i
+        cdef int64_t _i
         with nogil:
-            for i in range(count):
+            for _i in range(count):
                 capi.tenure_fence_release(capi.tenure_fence_retain(self.handle))

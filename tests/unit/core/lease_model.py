@@ -1,5 +1,5 @@
-"""The lease word taken apart: what each operation should do at once (the specification), and the atomic steps in which the
-code really does it (loads and swaps), with ways to break them. Explores every interleaving of small threads.
+"""The lease word taken apart: what each operation should do at once (the specification), and the atomic steps in which
+the code really does it (loads and swaps), with ways to break them. Explores every interleaving of small threads.
 
 A word is (generation, expiry). The generations here are few, so that wrapping is part of every exploration.
 """
@@ -111,7 +111,9 @@ class Violation(AssertionError):
 
 
 @lru_cache(maxsize=1 << 17)
-def _replay(program: Program, answers: tuple[Any, ...], broken: Mutation) -> tuple[Access | None, list[tuple[Any, ...]]]:
+def _replay(
+    program: Program, answers: tuple[Any, ...], broken: Mutation
+) -> tuple[Access | None, list[tuple[Any, ...]]]:
     """The next access of the thread (None: finished), and (name, arguments, result) of each finished operation."""
     finished: list[tuple[Any, ...]] = []
     sampled = 0
@@ -174,6 +176,3 @@ def _perform(word: Word, access: Access) -> tuple[Word, Any]:
         return access[1], (True, word)
     _, old, new = access
     return (new, (True, word)) if old == word else (word, (False, word))
-
-
-__all__: list[str] = ["CLOSED", "CORRECT", "LAST_GENERATION", "Mutation", "Violation", "explore", "next_generation", "spec"]

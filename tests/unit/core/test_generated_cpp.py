@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from generated_cpp import function_body, generated_file, hot_part, python_calls
 
 

@@ -1,4 +1,4 @@
-"""Every interleaving of three threads on one lease word agrees with the specification; every planted mistake is found."""
+"""Every interleaving of three threads on one lease word is as specified; every planted mistake is found."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_mistake_in_the_steps_is_found(mistake: str) -> None:
 
 
 def test_h20_a_late_completion_revives_nothing() -> None:
-    """Generation sampled, lease withdrawn, then the completion arrives: the swap must refuse it, wherever it was cut."""
+    """Generation sampled, lease withdrawn, then the completion: the swap must refuse it, wherever it was cut."""
     late: Program = (("generation", ()), ("extend", (9, "g")))
     withdraw: Program = (("invalidate", ()), ("valid", (1,)))
     explore([late, late, withdraw], (1, 3))

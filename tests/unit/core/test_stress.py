@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -51,8 +52,8 @@ def test_the_lease_word_under_fire() -> None:
 def test_closing_under_fire_is_for_good() -> None:
     for _ in range(int(20 * SCALE) or 1):
         lease = Lease()
-        storm = stress.LeaseStorm(lease)
-        at_once(lambda: storm.extend(20_000), lambda: storm.extend(20_000), lease.close)
+        extend = partial(stress.LeaseStorm(lease).extend, 20_000)
+        at_once(extend, extend, lease.close)
         assert (lease.generation, lease.expiry_ns) == (0, 0)
 
 
@@ -91,7 +92,7 @@ def test_everything_pushed_arrives_once_and_in_each_producers_order(with_epoll: 
     each = int((20_000 if capacity == 2 else 100_000) * SCALE)
     producers = 4
     *_, consumed = at_once(
-        *(lambda number=number: storm.produce(number, each) for number in range(producers)),
+        *(partial(storm.produce, number, each) for number in range(producers)),
         lambda: storm.consume(producers * each, 20 * 10**9),
     )
     assert consumed == (producers * each, 0)
@@ -124,4 +125,5 @@ def test_every_push_wakes_a_consumer_that_sleeps_after_each(with_epoll: bool) ->
 
 def test_native_threads_take_no_signals_and_carry_a_name() -> None:
     facts = stress.native_thread_facts(b"stress-thread-with-a-long-name", 256 * 1024)
-    assert facts == {"unblocked": 0, "name": b"stress-thread-w", "stack_bytes": 256 * 1024}
+    assert (facts["unblocked"], facts["name"]) == (0, b"stress-thread-w")
+    assert 256 * 1024 <= facts["stack_bytes"] < 2 << 20, "as asked (a sanitizer adds its own), and not the default"
