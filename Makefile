@@ -9,13 +9,13 @@ PYTEST_ARGS ?=
 .PHONY: build test unit lint format tsan asan dist clean
 .DEFAULT_GOAL := build
 
-# The environment: this package, editable, and the development tools. Made once, and again when its inputs change.
+# The environment: this package, editable and not yet compiled, and the development tools. Made anew when its inputs change.
 $(READY): pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "tenure needs Python 3.11 or later: make PYTHON=..."'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	TENURE_ONLY=nothing $(BIN)/python -m pip install --quiet --no-build-isolation --editable .
 	touch $@
 
 # Compiles what changed since the last time, in place.
@@ -49,7 +49,7 @@ SANITIZED_RUN = PYTHONPATH=build/$@/lib $(BIN)/python -m pytest -p no:cacheprovi
 
 tsan: $(READY)
 	TENURE_SANITIZE=thread $(SANITIZED_BUILD)
-	TSAN_OPTIONS="halt_on_error=0 exitcode=66 suppressions=$(CURDIR)/tests/tsan.supp" \
+	TSAN_OPTIONS=exitcode=66 \
 	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" $(SANITIZED_RUN)
 
 asan: $(READY)
