@@ -184,6 +184,16 @@ def test_one_unknown_write_explains_one_deletion_only(script: Script) -> None:
     assert verdict_of(script) is Verdict.LINEARIZABLE
 
 
+def test_unknown_write_is_met_by_an_unknown_cas_alone(script: Script) -> None:
+    script.set("x", (0, 1), status="unknown")
+    script.cas("x", "y", None, (5, 6), "b", status="unknown")
+    script.get(None, (10, 20))
+    script.get("y", (30, 40))
+    assert verdict_of(script) is Verdict.LINEARIZABLE
+    script.get("x", (50, 60))
+    assert verdict_of(script) is Verdict.VIOLATION
+
+
 # ---- the model ------------------------------------------------------------------------------------------------------
 
 
