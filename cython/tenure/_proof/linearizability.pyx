@@ -155,7 +155,6 @@ cdef int prepare_unknown(Checker* c) noexcept nogil:
     cdef int64_t any_value = BEFORE_ALL      # last return of those to which any value at all may be shown
     cdef int64_t any_present = BEFORE_ALL    # ... any value but absence
     cdef int64_t any_text = BEFORE_ALL
-    cdef int64_t any_integer = BEFORE_ALL    # of those to which some integer may be shown
     cdef int64_t countable = BEFORE_ALL      # of unknown increments, which take every integer and absence
     cdef bint increments = False
     cdef Item* item
@@ -169,8 +168,6 @@ cdef int prepare_unknown(Checker* c) noexcept nogil:
         if item.kind == OP_GET:
             if not saw(c, item.out, item.ret):
                 return NO_MEMORY
-            if is_integer(item.out):
-                any_integer = max(any_integer, item.ret)
         elif item.kind == OP_INCR:
             increments = True
             if item.unknown:
@@ -179,7 +176,6 @@ cdef int prepare_unknown(Checker* c) noexcept nogil:
                 any_text = max(any_text, item.ret)
             else:
                 before = item.out - integer_word(item.arg1)
-                any_integer = max(any_integer, item.ret)
                 if not saw(c, before, item.ret) or (before == 0 and not saw(c, word_absent(), item.ret)):
                     return NO_MEMORY
         elif item.kind == OP_CAS:
@@ -191,8 +187,6 @@ cdef int prepare_unknown(Checker* c) noexcept nogil:
                 before = NEVER if item.unknown else item.ret
                 if not saw(c, item.arg1, before):
                     return NO_MEMORY
-                if is_integer(item.arg1):
-                    any_integer = max(any_integer, before)
         elif item.kind == OP_DEL and not item.unknown:
             if item.out == 1:
                 any_present = max(any_present, item.ret)
@@ -205,7 +199,7 @@ cdef int prepare_unknown(Checker* c) noexcept nogil:
         if not item.unknown:
             continue
         if item.kind == OP_INCR:
-            horizon = max(max(any_integer, countable), max(any_value, any_present))
+            horizon = NEVER  # another unknown increment can count on from it
         else:
             left = item.arg1 if item.kind == OP_SET else item.arg2 if item.kind == OP_CAS else word_absent()
             found = find_seen(c.seen.data, c.seen.size, left)
