@@ -1,7 +1,8 @@
 """What the fence of a lease read costs, against the clock call it contains.
 
 Everything is timed side by side: each round runs every candidate once, in turn, and the medians of the rounds are
-compared, so that a slow second of the machine hurts all alike. Run `python benchmarks/fence.py`; goals of the design: from Python at most 0.9 x `time.monotonic_ns()`, compiled at most 1.15 x one clock reading.
+compared, so that a slow second of the machine hurts all alike. Run `python benchmarks/fence.py`; the goals are:
+from Python at most 0.9 x `time.monotonic_ns()`, compiled at most 1.15 x one clock reading.
 """
 
 from __future__ import annotations
