@@ -90,6 +90,7 @@ def installed_python(distributions: tuple[Path, Path], tmp_path_factory: pytest.
     subprocess.run(
         [str(python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(distributions[1])],
         check=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},  # else pip finds this checkout
         capture_output=True,
         text=True,
     )

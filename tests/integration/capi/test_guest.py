@@ -33,29 +33,28 @@ def interface_folder() -> Path:
     pytest.fail("this tenure ships no C interface: capi.pxd and capi.hpp are missing from the package")
 
 
-@pytest.fixture(scope="module")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    folder = tmp_path_factory.mktemp("guest")
+def build_guest(folder: Path, include: Path) -> Path:
+    """Compile the guest as its own author would, against the package in `include`; returns the module's file."""
     (folder / "guest.pyx").write_text((HERE / "guest.pyx").read_text())
     (folder / "setup.py").write_text(
         textwrap.dedent(f"""
             from Cython.Build import cythonize
             from setuptools import Extension, setup
-            include = {str(interface_folder())!r}
+            include = {str(include)!r}
             extension = Extension("guest", ["guest.pyx"], language="c++", include_dirs=[include])
             setup(name="guest", ext_modules=cythonize([extension], include_path=[include], language_level=3))
         """)
     )
     built = subprocess.run(
-        [sys.executable, "setup.py", "build_ext", "--inplace"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
+        [sys.executable, "setup.py", "build_ext", "--inplace"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stdout + built.stderr
-    path = folder / f"guest{sysconfig.get_config_var('EXT_SUFFIX')}"
+    return folder / f"guest{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    path = build_guest(tmp_path_factory.mktemp("guest"), interface_folder())
     spec = importlib.util.spec_from_file_location("guest", path)
     assert spec is not None
     assert spec.loader is not None
@@ -117,3 +116,37 @@ def test_the_loop_runs_without_the_gil(guest: ModuleType, member: tuple[Lease, A
 def test_nothing_but_a_fence_is_taken_for_one(guest: ModuleType, other: object) -> None:
     with pytest.raises(TypeError):
         guest.Reader(other)
+
+
+@pytest.mark.timeout(900)  # the first test that needs the wheel waits until it is built
+def test_a_guest_built_against_the_wheel_runs_where_the_wheel_is_installed(
+    installed_python: Path, tmp_path: Path
+) -> None:
+    (site,) = installed_python.parent.parent.glob("lib/python*/site-packages")
+    build_guest(tmp_path, site)
+    program = """
+        import guest, tenure
+        from tenure._core import clock
+        from tenure._core.applied_index import AppliedIndex
+        from tenure._core.fence import Fence
+        from tenure._core.lease import Lease
+        lease, applied = Lease(), AppliedIndex()
+        applied.publish(17)
+        reader = guest.Reader(Fence(lease, applied))
+        refused = reader.read()
+        lease.extend(clock.now_ns() + 10**12, 1)
+        print(refused, reader.read(), tenure.__file__)
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(
+        [str(installed_python), "-c", textwrap.dedent(program)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    refused, held, where = ran.stdout.split()
+    assert (refused, held) == ("-1", "17")
+    assert Path(where).is_relative_to(site)
