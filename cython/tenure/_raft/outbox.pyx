@@ -39,7 +39,8 @@ cdef Message* outbox(Raft* r, MessageType type, uint64_t to) noexcept nogil:
     message.to = to
     message.term = r.term
     if type == MSG_APP or type == MSG_HEARTBEAT or type == MSG_SNAP:
-        message.stamp_ns = r.now_ns
+        if r.config.promise_ns != 0:
+            message.stamp_ns = r.now_ns
         if r.now_ns > 0 and not r.lease_cleared:
             message.promise_ns = r.config.promise_ns
     if not box.push(message):
@@ -53,7 +54,8 @@ cdef Message* outbox_reply(Raft* r, MessageType type, const Message* request) no
     cdef Message* reply = outbox(r, type, request.from_)
     if reply != NULL:
         reply.stamp_ns = request.stamp_ns
-        reply.peer_clock_ns = r.now_ns
+        if request.stamp_ns != 0:
+            reply.peer_clock_ns = r.now_ns
     return reply
 
 

@@ -26,7 +26,8 @@ cdef void grow_or_shrink_bound(Raft* r, int64_t asked) noexcept nogil:
         r.bound_shrink_to_ns = asked
     else:
         r.bound_shrink_to_ns = max(r.bound_shrink_to_ns, asked)
-        if r.now_ns >= r.bound_shrink_at_ns and r.now_ns >= r.promise_until_ns:
+        # What was promised since then lasts no longer than `bound_shrink_to_ns`.
+        if r.now_ns >= r.bound_shrink_at_ns:
             r.promise_bound_ns = r.bound_shrink_to_ns
             r.bound_shrink_at_ns = 0
 
@@ -34,10 +35,13 @@ cdef void grow_or_shrink_bound(Raft* r, int64_t asked) noexcept nogil:
 cdef int64_t promise_make(Raft* r, const Message* m) noexcept nogil:
     """Promise to the sender of an accepted leader message, from this input's clock reading on."""
     cdef int64_t promised
+    cdef size_t i
     if m.promise_ns <= 0 or m.promise_ns > MAX_PROMISE_NS or r.now_ns <= 0:
         return 0
     grow_or_shrink_bound(r, m.promise_ns)
     promised = min(m.promise_ns, min(r.promise_bound_ns, r.promise_bound_durable_ns))
+    for i in range(r.writes.size):  # a crash may find any of these bounds on the disk
+        promised = min(promised, r.writes.data[i].promise_bound_ns)
     if promised > 0:
         r.promise_until_ns = max(r.promise_until_ns, r.now_ns + promised)
         r.promise_holder = m.from_

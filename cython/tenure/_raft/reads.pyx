@@ -16,7 +16,6 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint64_t
 
 from tenure._raft.guards cimport GUARD_NOBODY_AHEAD, guard_on
 from tenure._raft.lease_rule cimport fail, is_sole_voter
-from tenure._raft.log cimport log_matches
 from tenure._raft.outbox cimport broadcast_heartbeat, outbox
 from tenure._raft.progress cimport progress_of
 from tenure._raft.quorum cimport quorum_selection
@@ -34,7 +33,7 @@ from tenure._raft.types cimport (
 
 
 cdef bint own_term_committed(const Raft* r) noexcept nogil:
-    return log_matches(&r.log, r.log.committed, r.term)
+    return r.own_term_index != 0 and r.log.committed >= r.own_term_index
 
 
 cdef void read_answer_here(Raft* r, uint64_t read_id, uint64_t index, int code) noexcept nogil:
