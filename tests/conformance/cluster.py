@@ -79,6 +79,7 @@ class Member:
     configuration: Configuration
     storage: Storage
     clock: Clock
+    node_type: type[RawNode] = RawNode
     node: RawNode | None = None
     lease: Lease = field(default_factory=Lease)
     paused: bool = False
@@ -94,7 +95,7 @@ class Member:
     def start(self) -> None:
         configuration = self.storage.snapshot.configuration if self.storage.snapshot else self.configuration
         self.lease = Lease()
-        self.node = RawNode(
+        self.node = self.node_type(
             self.id,
             voters=configuration.voters,
             learners=configuration.learners,
@@ -131,7 +132,11 @@ class Filter:
 
 
 class Cluster:
-    def __init__(self) -> None:
+    """`node_type` and `guards_off` replace the core by its proof build with guards switched off."""
+
+    def __init__(self, node_type: type[RawNode] = RawNode, guards_off: int = 0) -> None:
+        self.node_type = node_type
+        self.guards_off = guards_off
         self.members: dict[int, Member] = {}
         self.queue: list[Message] = []
         self.held: list[Filter] = []
@@ -275,6 +280,7 @@ class Cluster:
             "max_uncommitted_bytes": UNLIMITED_BYTES,
             "async_storage": False,
             "promise_ns": 0,
+            "guards_off": self.guards_off,
         }
         for key, values in options.items():
             self.configure(config, key, values[0])
@@ -283,7 +289,7 @@ class Cluster:
             number = len(self.members) + 1
             storage = Storage(snapshot=Snapshot(index, 1, configuration) if index else None)
             clock = Clock(number * 1000 * UNITS["s"])
-            member = Member(number, {**config, "seed": number}, configuration, storage, clock)
+            member = Member(number, {**config, "seed": number}, configuration, storage, clock, self.node_type)
             member.start()
             self.members[number] = member
 

@@ -55,12 +55,12 @@ def agrees(expected: str, printed: str) -> bool:
     return (without_logs(expected) or "ok") == (without_logs(printed) or "ok")
 
 
-def run_file(path: Path) -> Outcome:
+def run_file(path: Path, cluster: Environment | None = None) -> Outcome:
     try:
         directives = parse(path.read_text(encoding="utf-8"))
         if not directives:
             return Outcome(path, "FAIL", "no directives")
-        cluster = environment(path)
+        cluster = cluster or environment(path)
         for directive in directives:
             printed = cluster.run(directive)
             if not agrees(directive.expected, printed):
