@@ -1,7 +1,10 @@
 # One place for the commands; CONTRIBUTING.md explains them. Another interpreter: `make test PYTHON=python3.13`.
 
 PYTHON ?= python3
-VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+# Another interpreter than the default one has an environment of its own, and no linters: some have no build for it.
+OTHER := $(filter-out python3,$(PYTHON))
+VENV ?= $(if $(OTHER),.venv-$(notdir $(PYTHON)),.venv)
+GROUPS := $(if $(OTHER),--group build --group test,--group dev)
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PYTEST_ARGS ?=
@@ -14,7 +17,7 @@ $(READY): pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "tenure needs Python 3.11 or later: make PYTHON=..."'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --prefer-binary $(GROUPS)
 	TENURE_ONLY=nothing $(BIN)/python -m pip install --quiet --no-build-isolation --editable .
 	touch $@
 
@@ -22,7 +25,7 @@ $(READY): pyproject.toml setup.py
 build: $(READY)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 
-test: lint
+test: $(if $(OTHER),build,lint)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 unit: build

@@ -161,6 +161,7 @@ class BuildExt(build_ext):
             build_dir=str(GENERATED / "cpp"),
             compiler_directives=DIRECTIVES,
             nthreads=jobs(),
+            quiet=not self.distribution.verbose,
         )
         for module, result in zip(self.extensions, translated, strict=True):
             module.sources = result.sources
