@@ -32,7 +32,6 @@ from tenure._raft.types cimport (
     OK,
     PRE_CANDIDATE,
     VOTE_LOST,
-    VOTE_PENDING,
     VOTE_WON,
     Message,
     VoteResult,

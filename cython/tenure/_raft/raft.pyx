@@ -4,7 +4,7 @@ Rules of terms stand in one place, `raft_step`; what a role does with a message 
 Deterministic: members are visited in the order of their ids, and chance comes from a seeded generator.
 """
 
-from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 

@@ -61,7 +61,6 @@ from tenure._raft.types cimport (
     Entry,
     Message,
     Snapshot,
-    entries_release,
     entry_bytes,
 )
 
@@ -138,6 +137,7 @@ cdef bint maybe_send_append(Raft* r, Progress* p, bint even_if_empty) noexcept n
     cdef Message* message
     cdef uint64_t previous = p.next - 1, previous_term, size = 0, last
     cdef size_t i
+    cdef int code
     if progress_paused(p):
         return False
     if not log_term(&r.log, previous, &previous_term):
@@ -155,9 +155,11 @@ cdef bint maybe_send_append(Raft* r, Progress* p, bint even_if_empty) noexcept n
     message.index = previous
     message.log_term = previous_term
     message.commit = commit_to_tell(r)
-    if last > previous and log_copy(&r.log, p.next, last, r.config.max_message_bytes, &message.entries) != OK:
-        fail(r, ERR_MEMORY)
-        return False
+    if last > previous:
+        code = log_copy(&r.log, p.next, last, r.config.max_message_bytes, &message.entries)
+        if code != OK:
+            fail(r, code)
+            return False
     for i in range(message.entries.size):
         size += entry_bytes(&message.entries.data[i])
     if p.state == REPLICATE:
