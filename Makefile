@@ -37,7 +37,8 @@ lint: build
 	$(BIN)/ruff format --check
 	$(BIN)/cython-lint cython
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest tenure --allowlist tests/package/stubtest_allowlist.txt --ignore-unused-allowlist
+	$(BIN)/python -m mypy.stubtest $$($(BIN)/python tests/compiled_sources.py) \
+		--allowlist tests/package/stubtest_allowlist.txt --ignore-unused-allowlist
 	$(BIN)/lint-imports
 
 format: $(READY)

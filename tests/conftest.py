@@ -64,6 +64,13 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.meta_path.insert(0, finder)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever asks for the wheel first waits for a whole build, whatever the limit of an ordinary test."""
+    for item in items:
+        if "distributions" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A source distribution of this checkout and the wheel built from it: (sdist, wheel)."""

@@ -5,11 +5,7 @@ import tarfile
 import zipfile
 from pathlib import PurePosixPath
 
-import pytest
-
 from compiled_sources import PACKAGES, compiled_modules
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_wheel_has_every_module_with_its_types_and_no_source_of_them(distributions):
