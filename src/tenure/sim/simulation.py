@@ -3,8 +3,8 @@
     report = Simulation(seed=7, profile=PROFILES["swarm"]).run(operations=20_000)
     assert report.ok, report.explain()
 
-`run` plays the world in compiled code without the GIL, checks the invariants after every event, and has the history judged
-by the checker of linearizability. One thread at a time may use a Simulation; any number may run side by side.
+`run` plays the world in compiled code without the GIL, checks the invariants after every event, and has the history
+judged by the checker of linearizability. One thread at a time may use a Simulation; any number may run side by side.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from tenure._proof.simulator import Simulator
-from tenure.sim.history import Operation, OpName, StatusName
+from tenure.sim.history import Operation, OpName, StatusName, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,9 +82,9 @@ def _operation(row: Row) -> Operation:
         told = out == 1
     elif answered and op != "set":
         told = out
-    asked: object = None
+    asked: Value = None
     if op == "cas":
-        asked = [None if expected is None else str(expected), str(value)]
+        asked = (None if expected is None else str(expected), str(value))
     elif op == "set":
         asked = str(value)
     elif op == "incr":
@@ -107,6 +107,7 @@ class SimulationReport:
 
     @property
     def ok(self) -> bool:
+        """Nothing was found, and the checker came to an end on every key."""
         return not self.violations and not self.undecided_keys
 
     @property
@@ -115,6 +116,7 @@ class SimulationReport:
         return [_operation(row) for row in self._simulator.history()]
 
     def explain(self) -> str:
+        """What was found, and the last events where the run was traced."""
         lines = [f"seed {self.seed}: {len(self.violations)} violations, undecided keys {list(self.undecided_keys)}"]
         return "\n".join([*lines, *map(str, self.violations), *self.trace[-200:]])
 
@@ -122,9 +124,9 @@ class SimulationReport:
 class Simulation:
     """One world. The same seed, profile and guards give the same run.
 
-    `guards_off` names guards of the lease's contract to leave out ("H12"): only the proof build of the core can do that.
-    `invariants=False` leaves the judgement to the clients' history alone; the run itself is the same, except that it does
-    not end at the first violation of an invariant. `trace=True` keeps the last thousands of events, readable.
+    `guards_off` names guards of the lease's contract to leave out ("H12"): only the proof build of the core can do
+    that. `invariants=False` leaves the judgement to the clients' history alone; the run itself is the same, except that
+    it does not end at the first violation of an invariant. `trace=True` keeps the last thousands of events, readable.
     """
 
     def __init__(
@@ -149,9 +151,7 @@ class Simulation:
         if operations is None and until_ns is None:
             raise ValueError("say how many operations, or until when")
         simulator = self._simulator
-        simulator.run(
-            FOR_EVER_NS if operations is None else operations, FOR_EVER_NS if until_ns is None else until_ns
-        )
+        simulator.run(FOR_EVER_NS if operations is None else operations, FOR_EVER_NS if until_ns is None else until_ns)
         violations: list[InvariantViolation | StaleHistory] = [
             InvariantViolation(*found) for found in simulator.violations()
         ]

@@ -1,0 +1,9 @@
+"""The network between members: delay, loss, duplication, holding back, partitions. It owns what is in flight."""
+
+from libc.stdint cimport int32_t, int64_t
+
+from tenure._proof.raft.types cimport Message
+from tenure._proof.world cimport Member, World
+
+cdef void network_send(World* w, Member* m, Message* message) noexcept nogil    # takes over what the message owns
+cdef void network_block(World* w, int32_t from_, int32_t to, int64_t from_ns, int64_t until_ns) noexcept nogil
