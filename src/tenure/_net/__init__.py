@@ -1,0 +1,1 @@
+"""Compiled modules; see the `.pyi` beside each."""
