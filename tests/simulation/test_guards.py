@@ -61,6 +61,11 @@ def test_h02_a_read_without_a_deadline() -> None:
     breaks_without_it("H02", STALE_READ)
 
 
+def test_h03_a_transfer_leaves_the_lease_standing() -> None:
+    holds_with_the_guard("H03")
+    breaks_without_it("H03", TWO, COMMIT, BEHIND)
+
+
 def test_h04_a_restarted_member_forgot_its_promise() -> None:
     holds_with_the_guard("H04")
     breaks_without_it("H04", TWO, COMMIT, BEHIND)

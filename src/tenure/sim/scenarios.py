@@ -66,6 +66,18 @@ SCENARIOS: dict[str, Scenario] = {
         "the leader is paused or cut off; reads reach it after its successor has acknowledged writes",
         dataclasses.replace(PROFILES["clocks"], keys=1, readers=4, pre_vote=True),
     ),
+    "H03": Scenario(
+        "a transfer leaves the lease standing",
+        "leadership is handed over on a lossy network, so that the old leader may not hear of its successor",
+        dataclasses.replace(
+            _OPEN,
+            transfer_every_ns=300 * MS,
+            heartbeat_ticks=10,
+            drop_ppm=150_000,
+            fault_min_ns=50 * MS,
+            fault_max_ns=1500 * MS,
+        ),
+    ),
     "H04": Scenario(
         "a restarted member forgot its promise",
         "followers crash and come back at once while the leader is cut off from the others",
