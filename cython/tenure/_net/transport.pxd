@@ -29,7 +29,7 @@ cdef struct PeerStatistics:
     int64_t last_received_ns
 
 cdef struct Transport:
-    pass                        # private
+    int private_
 
 cdef Transport* transport_open(const TransportConfig* config, const TransportCallbacks* callbacks, int* error) noexcept nogil
 cdef int transport_add_peer(Transport* t, uint64_t id, const char* address, uint16_t port) noexcept nogil

@@ -16,7 +16,7 @@ cdef struct RecoveredGroup:
     Vec[Entry] entries
 
 cdef struct Wal:
-    pass                        # private to wal.pyx (the author fills it in)
+    int private_
 
 # Recovers what the directory holds, or starts a new log. Null with `error` filled in.
 cdef Wal* wal_open(

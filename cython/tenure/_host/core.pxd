@@ -1,0 +1,44 @@
+"""The Python edge of a host with one member: `HostCore`, and the inbox of one asyncio loop."""
+
+from libc.stdint cimport uint64_t
+
+from tenure._core.applied_index cimport AppliedIndex
+from tenure._core.fence cimport Fence
+from tenure._core.lease cimport Lease
+from tenure._core.queue cimport Queue
+from tenure._core.state_machine cimport NativeMachine
+from tenure._core.wakeup cimport Wakeup
+from tenure._host.loop cimport Host, HostConfig
+from tenure._host.member cimport Member
+from tenure._host.waiter cimport Inbox, Waiter
+from tenure._net.transport cimport TransportConfig
+from tenure._raft.state cimport RaftConfig
+
+
+cdef struct WalOptions:
+    uint64_t segment_bytes
+    bint sync
+
+
+cdef class CompletionInbox:
+    cdef Inbox* inbox           # one reference, set once
+
+
+cdef class HostCore:
+    cdef Host* host             # from __cinit__ to __dealloc__
+    cdef Member* member
+    cdef Queue apply_queue
+    cdef Wakeup apply_wakeup
+    cdef bint started
+    cdef bint closed
+    cdef object pid
+    cdef readonly uint64_t member_id
+    cdef readonly Lease lease
+    cdef readonly AppliedIndex applied
+    cdef readonly Fence fence
+
+    cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1
+    cdef int open_member(self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners) except -1
+    cdef int open_network(self, dict addresses, TransportConfig* config) except -1
+    cdef int check_fork(self) except -1
+    cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL

@@ -1,0 +1,502 @@
+"""Python's way into a host: open, submit, wait, close.
+
+`HostCore` is thin: it turns Python arguments into submissions, releases the GIL while it waits, and turns outcomes into
+`(code, index, term, leader, value)` tuples that `tenure.engine` makes results or exceptions of. Any thread may call anything;
+`close` may be called from several threads and while others wait. A process that forked must not use the parent's host: every
+method says so, and the child's copy of the lease is cleared already.
+"""
+
+import os
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from libcpp.atomic cimport memory_order_relaxed
+
+from tenure._core.applied_index cimport AppliedIndex, applied_new
+from tenure._core.blob cimport Blob, blob_new
+from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_now_ns
+from tenure._core.fence cimport Fence
+from tenure._core.lease cimport Lease, lease_new
+from tenure._core.queue cimport queue_free, queue_open, queue_pop_batch
+from tenure._core.state_machine cimport NativeMachine
+from tenure._core.wakeup cimport loop_wakeup_arm, loop_wakeup_drain, loop_wakeup_open, wakeup_notify, wakeup_wait
+from tenure._host.loop cimport (
+    SUBMIT_APPLIED,
+    SUBMIT_CAMPAIGN,
+    SUBMIT_FAIL,
+    SUBMIT_PROPOSE,
+    SUBMIT_READ,
+    SUBMIT_STEP_DOWN,
+    SUBMIT_TRANSFER,
+    HostConfig,
+    Submission,
+    host_free,
+    host_listen,
+    host_new,
+    host_start,
+    host_stop,
+    host_submit,
+    submission_free,
+)
+from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
+from tenure._host.waiter cimport Waiter, inbox_new, inbox_release, inbox_retain, waiter_new, waiter_release, waiter_wait
+from tenure._net.transport cimport TransportConfig, transport_add_peer, transport_port
+from tenure._raft.raft cimport raft_default_config, raft_new
+from tenure._raft.state cimport RaftConfig
+from tenure._raft.types cimport MAX_MEMBERS, Configuration, Entry
+from tenure._storage.directory cimport directory_open
+from tenure._storage.error cimport StorageError
+from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
+
+from tenure.errors import Closed, ForkedProcess, Overloaded
+
+PROPOSE = SUBMIT_PROPOSE
+READ = SUBMIT_READ
+TRANSFER = SUBMIT_TRANSFER
+STEP_DOWN = SUBMIT_STEP_DOWN
+CAMPAIGN = SUBMIT_CAMPAIGN
+
+cdef enum:
+    APPLY_QUEUE = 65536
+    INBOX = 65536
+    WAIT_SLICE_NS = 50000000    # the main thread looks for signals this often while it waits
+
+cdef int check_signals(Waiter* waiter) except -1:
+    """Ctrl-C while waiting: the caller gives up, the operation goes on."""
+    if PyErr_CheckSignals() < 0:
+        waiter_release(waiter)
+        return -1
+    return 0
+
+
+cdef tuple take_outcome(Waiter* waiter):
+    """(code, index, term, leader, value); gives up the caller's reference."""
+    cdef tuple outcome
+    cdef object value = None
+    if waiter.value != NULL:
+        value = PyBytes_FromStringAndSize(waiter.value.bytes(), waiter.value.size)
+    outcome = (waiter.code, waiter.index, waiter.term, waiter.leader, value)
+    waiter_release(waiter)
+    return outcome
+
+
+@cython.final
+cdef class CompletionInbox:
+    """Finished submissions of one asyncio loop, behind one descriptor. Used by that loop's thread, filled by any."""
+
+    def __cinit__(self):
+        self.inbox = inbox_new()
+        if self.inbox == NULL or not queue_open(&self.inbox.queue, INBOX) or loop_wakeup_open(&self.inbox.wakeup) != 0:
+            raise MemoryError("no memory for an inbox")
+        loop_wakeup_arm(&self.inbox.wakeup)
+
+    def __dealloc__(self):
+        inbox_release(self.inbox)
+
+    def fileno(self) -> int:
+        return self.inbox.wakeup.descriptor
+
+    @property
+    def capacity(self) -> int:
+        """More submissions than this may not be outstanding at once: a completion must always find room."""
+        return INBOX
+
+    def drain(self) -> list:
+        """[(tag, outcome), ...] of everything finished so far."""
+        cdef void* item
+        cdef Waiter* waiter
+        cdef object tag
+        cdef list finished = []
+        loop_wakeup_drain(&self.inbox.wakeup)
+        loop_wakeup_arm(&self.inbox.wakeup)  # before the look: what comes later writes the descriptor again
+        while queue_pop_batch(&self.inbox.queue, &item, 1):
+            waiter = <Waiter*>item
+            tag = <uint64_t>waiter.tag
+            finished.append((tag, take_outcome(waiter)))
+        return finished
+
+
+cdef Blob* blob_of(bytes data) except NULL:
+    cdef Blob* blob
+    if len(data) > 0xFFFFFFF0:
+        raise OverflowError("a command of 4 GiB or more")
+    blob = blob_new(data, len(data))
+    if blob == NULL:
+        raise MemoryError("no memory for a command")
+    return blob
+
+
+cdef void set_options(RaftConfig* raft, HostConfig* host, WalOptions* wal, TransportConfig* transport, dict options) except *:
+    cdef dict left = dict(options)
+    raft.election_ticks = left.pop("election_ticks", raft.election_ticks)
+    raft.heartbeat_ticks = left.pop("heartbeat_ticks", raft.heartbeat_ticks)
+    raft.pre_vote = left.pop("pre_vote", raft.pre_vote)
+    raft.check_quorum = left.pop("check_quorum", raft.check_quorum)
+    raft.promise_ns = left.pop("promise_ns", raft.promise_ns)
+    raft.rate_numerator = left.pop("rate_numerator", raft.rate_numerator)
+    raft.rate_denominator = left.pop("rate_denominator", raft.rate_denominator)
+    raft.max_message_bytes = left.pop("max_message_bytes", raft.max_message_bytes)
+    raft.max_inflight_messages = left.pop("max_inflight_messages", raft.max_inflight_messages)
+    raft.max_inflight_bytes = left.pop("max_inflight_bytes", raft.max_inflight_bytes)
+    raft.max_uncommitted_bytes = left.pop("max_uncommitted_bytes", raft.max_uncommitted_bytes)
+    raft.max_pending_reads = left.pop("max_pending_reads", raft.max_pending_reads)
+    raft.seed = left.pop("seed", raft.seed)
+    host.tick_ns = left.pop("tick_ns", 10000000)
+    host.stall_limit_ns = left.pop("stall_limit_ns", raft.election_ticks * host.tick_ns)
+    host.shutdown_limit_ns = left.pop("shutdown_limit_ns", 2000000000)
+    wal.segment_bytes = left.pop("segment_bytes", 64 << 20)
+    wal.sync = left.pop("fsync", True)
+    transport.max_frame_bytes = left.pop("max_frame_bytes", 16 << 20)
+    transport.max_queued_bytes = left.pop("max_queued_bytes", 64 << 20)
+    if left:
+        raise TypeError(f"unknown options: {', '.join(sorted(left))}")
+
+
+cdef int fill_ids(uint64_t* into, int32_t* count, tuple ids) except -1:
+    cdef list ordered = sorted(set(ids))
+    cdef int32_t i
+    if len(ordered) > MAX_MEMBERS:
+        raise ValueError(f"more than {MAX_MEMBERS} members of one kind")
+    for i in range(len(ordered)):
+        into[i] = ordered[i]
+    count[0] = len(ordered)
+    return 0
+
+
+class CoreError(Exception):
+    """A failure of opening or running a host: `kind` is "storage", "network" or "raft"; the rest says what and where."""
+
+    def __init__(self, kind, code, errno_value=0, path="", offset=0):
+        super().__init__(f"{kind} error {code} ({os.strerror(errno_value) if errno_value else 'no errno'}) {path} {offset}")
+        self.kind, self.code, self.errno, self.path, self.offset = kind, code, errno_value, path, offset
+
+
+cdef object storage_failure(const StorageError* error):
+    return CoreError("storage", error.code, error.errno_value, (<bytes>error.path).decode("utf-8", "replace"), error.offset)
+
+
+@cython.final
+cdef class HostCore:
+    """One member of one group: its threads, its log on disk, its sockets."""
+
+    def __cinit__(self, NativeMachine machine, *, str directory not None, bytes cluster_id not None, uint64_t member_id,
+                  dict addresses not None, tuple voters not None, tuple learners not None, dict options not None):
+        """
+        Args:
+            machine: a NativeMachine, or None for entries to be pulled with `next_batch`.
+            addresses: member id -> (numeric address, port), this member's own (where it listens) included.
+            options: settings by name; see `set_options`.
+
+        Raises:
+            CoreError: the directory cannot be used, or the address cannot be listened on.
+        """
+        cdef RaftConfig raft
+        cdef HostConfig config
+        cdef WalOptions wal
+        cdef TransportConfig transport
+        self.pid = os.getpid()
+        self.member_id = member_id
+        if len(cluster_id) != 16:
+            raise ValueError("a cluster id has 16 bytes")
+        raft_default_config(&raft)
+        memset(&config, 0, sizeof(config))
+        memset(&transport, 0, sizeof(transport))
+        set_options(&raft, &config, &wal, &transport, options)
+        raft.id = member_id
+        raft.granularity_ns = max(1, clock_granularity_ns())
+        memcpy(transport.cluster_id, <const char*>cluster_id, 16)
+        transport.host_id = member_id
+        self.host = host_new(&config)
+        if self.host == NULL:
+            raise MemoryError("no memory for a host")
+        self.open_log(directory, cluster_id, &wal)
+        self.open_member(machine, &raft, voters, learners)
+        self.open_network(addresses, &transport)
+
+    cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1:
+        cdef StorageError error
+        cdef bytes path = os.fsencode(directory)
+        memset(&error, 0, sizeof(error))
+        self.host.directory = directory_open(path, cluster_id, self.member_id, options.sync, &error)
+        if self.host.directory == NULL:
+            raise storage_failure(&error)
+        self.host.wal = wal_open(self.host.directory, options.segment_bytes, options.sync, &error)
+        if self.host.wal == NULL:
+            raise storage_failure(&error)
+        return 0
+
+    cdef int open_member(self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners) except -1:
+        cdef Member* m = <Member*>calloc(1, sizeof(Member))
+        cdef RecoveredGroup empty
+        cdef RecoveredGroup* found = &empty
+        cdef Configuration configuration
+        if m == NULL:
+            raise MemoryError("no memory for a member")
+        memset(&empty, 0, sizeof(empty))
+        memset(&configuration, 0, sizeof(configuration))
+        if wal_recovered_count(self.host.wal):
+            found = wal_recovered(self.host.wal, 0)
+        if found.has_snapshot:
+            configuration = found.snapshot.configuration
+        else:
+            fill_ids(configuration.voters, &configuration.voters_count, voters)
+            fill_ids(configuration.learners, &configuration.learners_count, learners)
+        m.id = self.member_id
+        m.lease = lease_new()
+        m.applied = applied_new()
+        m.gauges = gauges_new()
+        m.events = &self.host.shared.events
+        m.events_wakeup = &self.host.shared.events_wakeup
+        m.max_unapplied_bytes = 64 << 20
+        m.next_read_id = (self.host.directory.start_counter << 40) + 1
+        if not self.host.members.push(m) or m.lease == NULL or m.applied == NULL or m.gauges == NULL:
+            raise MemoryError("no memory for a member")
+        self.member = m
+        config.seed = (self.host.directory.start_counter << 16) ^ <uint64_t>clock_now_ns()
+        m.raft = raft_new(
+            config, &found.hard, &configuration, &found.snapshot if found.has_snapshot else NULL, &found.entries,
+            found.snapshot.index if found.has_snapshot else 0, m.lease, clock_now_ns())
+        if m.raft == NULL:
+            raise CoreError("raft", 2)
+        wal_forget_recovered(self.host.wal)
+        if machine is not None:
+            m.machine = machine.take()
+        else:
+            if not queue_open(&self.apply_queue, APPLY_QUEUE):
+                raise MemoryError("no memory for a queue")
+            m.apply_queue = &self.apply_queue
+            m.apply_wakeup = &self.apply_wakeup
+        self.lease = Lease.wrap(m.lease)
+        self.applied = AppliedIndex.wrap(m.applied)
+        self.fence = Fence.wrap(m.lease, m.applied)
+        return 0
+
+    cdef int open_network(self, dict addresses, TransportConfig* config) except -1:
+        cdef int error = 0
+        cdef bytes address
+        address, port = addresses[self.member_id]
+        config.listen_address = address
+        config.listen_port = port
+        config.start_counter = self.host.directory.start_counter
+        config.nonce = int.from_bytes(os.urandom(8), "little")
+        error = host_listen(self.host, config)
+        if error != 0:
+            raise CoreError("network", error, error, f"{address.decode()}:{port}")
+        for id in sorted(addresses):
+            if id != self.member_id:
+                address, port = addresses[id]
+                if transport_add_peer(self.host.transport, id, address, port) != 0:
+                    raise CoreError("network", 0, 0, f"{address.decode()}:{port}")
+        self.member.transport = self.host.transport
+        return 0
+
+    def __dealloc__(self):
+        if self.host == NULL:
+            return
+        if self.started:
+            if os is None or os.getpid() != self.pid:
+                return  # a forked child owns none of it: neither threads nor sockets
+            with nogil:
+                host_stop(self.host, True)
+        host_free(self.host)
+        queue_free(&self.apply_queue)
+
+    # ---- life
+
+    def start(self) -> None:
+        """Start the threads. Once."""
+        cdef int code
+        self.check_fork()
+        with nogil:
+            code = host_start(self.host)
+        if code != 0:
+            raise OSError(code, "the host's threads could not be started")
+        self.started = True
+
+    def close(self, bint at_once) -> None:
+        """End every thread and answer everybody. The caller sees to it that it runs once and nothing is submitted after."""
+        self.check_fork()
+        if not self.started:
+            return
+        with nogil:
+            host_stop(self.host, at_once)
+        self.started = False
+        wakeup_notify(&self.apply_wakeup)
+
+    cdef int check_fork(self) except -1:
+        if os.getpid() != self.pid:
+            raise ForkedProcess("this process is a fork: the host belongs to its parent")
+        return 0
+
+    @property
+    def port(self) -> int:
+        """Where peers reach this member."""
+        return transport_port(self.host.transport)
+
+    # ---- submissions
+
+    cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL:
+        cdef Submission* s
+        cdef Waiter* waiter
+        self.check_fork()
+        s = <Submission*>calloc(1, sizeof(Submission))
+        waiter = waiter_new()
+        if s == NULL or waiter == NULL:
+            free(s)
+            raise MemoryError("no memory for a submission")
+        s.kind = kind
+        s.group = self.member.group
+        s.argument = argument
+        s.waiter = waiter
+        if inbox is not None:
+            waiter.inbox = inbox_retain(inbox.inbox)
+            waiter.tag = <void*>tag
+        if data is not None:
+            s.payload = blob_of(data)
+        if not host_submit(self.host, s):
+            s.waiter = NULL
+            submission_free(s)
+            waiter_release(waiter)
+            waiter_release(waiter)
+            raise Overloaded("the host takes no more submissions now", limit="submissions") if self.started else Closed()
+        return waiter
+
+    def call(self, int kind, bytes data, uint64_t argument, int64_t deadline_ns) -> tuple | None:
+        """Submit and wait without the GIL: (code, index, term, leader, value), or None when the deadline passed first.
+
+        The deadline is an instant of CLOCK_MONOTONIC, negative for none. Ctrl-C ends the wait; the operation goes on.
+        """
+        cdef Waiter* waiter = self.submit(kind, data, argument, None, 0)
+        cdef int64_t slice_ns
+        cdef int done
+        while True:
+            slice_ns = clock_monotonic_ns() + WAIT_SLICE_NS
+            if 0 <= deadline_ns < slice_ns:
+                slice_ns = deadline_ns
+            with nogil:
+                done = waiter_wait(waiter, slice_ns)
+            if done == 1:
+                return take_outcome(waiter)
+            check_signals(waiter)
+            if done == 0 and 0 <= deadline_ns <= clock_monotonic_ns():
+                waiter_release(waiter)
+                return None
+
+    def post(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox not None, uint64_t tag) -> None:
+        """Submit; the outcome comes into `inbox` under `tag`."""
+        # The inbox has the caller's reference.
+        self.submit(kind, data, argument, inbox, tag)
+
+    # ---- a state machine in Python
+
+    def next_batch(self, int64_t deadline_ns) -> list | None:
+        """[(index, term, command), ...] committed and not handed out yet; None when the deadline passed or the host closed."""
+        cdef void* item
+        cdef ApplyBatch* batch
+        cdef list entries
+        cdef Entry* entry
+        cdef size_t i
+        if queue_pop_batch(&self.apply_queue, &item, 1) == 0:
+            with nogil:
+                wakeup_wait(&self.apply_wakeup, deadline_ns)
+            if queue_pop_batch(&self.apply_queue, &item, 1) == 0:
+                return None
+        batch = <ApplyBatch*>item
+        entries = []
+        for i in range(batch.entries.size):
+            entry = &batch.entries.data[i]
+            entries.append((
+                entry.index, entry.term, entry.kind,
+                None if entry.data == NULL else PyBytes_FromStringAndSize(entry.data.bytes(), entry.data.size),
+            ))
+        apply_batch_free(batch)
+        return entries
+
+    def batch_applied(self, uint64_t index, list results) -> None:
+        """Everything up to `index` is applied; `results` has bytes or None for each entry of the batch, in order."""
+        cdef Submission* s = <Submission*>calloc(1, sizeof(Submission))
+        cdef Py_ssize_t i
+        if s == NULL:
+            raise MemoryError("no memory for a submission")
+        s.kind = SUBMIT_APPLIED
+        s.group = self.member.group
+        s.argument = index
+        s.results = <Blob**>calloc(len(results) + 1, sizeof(Blob*))
+        if s.results == NULL:
+            submission_free(s)
+            raise MemoryError("no memory for results")
+        try:
+            for i in range(len(results)):
+                if results[i] is not None:
+                    s.results[i] = blob_of(results[i])
+                s.results_count = i + 1
+        except BaseException:
+            submission_free(s)
+            raise
+        s.results_count = len(results)
+        while not host_submit(self.host, s):
+            if not self.started:
+                submission_free(s)
+                return
+            with nogil:
+                wakeup_wait(&self.apply_wakeup, clock_monotonic_ns() + 1000000)
+
+    def fail(self, int code) -> None:
+        """The state machine cannot go on: stop the member."""
+        cdef Submission* s = <Submission*>calloc(1, sizeof(Submission))
+        if s == NULL:
+            raise MemoryError("no memory for a submission")
+        s.kind = SUBMIT_FAIL
+        s.group = self.member.group
+        s.argument = code
+        if not host_submit(self.host, s):
+            submission_free(s)
+
+    # ---- events and numbers
+
+    def next_event(self, int64_t deadline_ns) -> tuple | None:
+        """(kind, role, term, leader, code), or None when the deadline passed."""
+        cdef void* item
+        cdef Event* event
+        if queue_pop_batch(&self.host.shared.events, &item, 1) == 0:
+            with nogil:
+                wakeup_wait(&self.host.shared.events_wakeup, deadline_ns)
+            if queue_pop_batch(&self.host.shared.events, &item, 1) == 0:
+                return None
+        event = <Event*>item
+        try:
+            return event.kind, event.role, event.term, event.leader, event.code
+        finally:
+            free(event)
+
+    def gauges(self) -> dict:
+        """Numbers of the member and its host; each exact by itself, together a blurred picture."""
+        cdef MemberGauges* g = self.member.gauges
+        # relaxed throughout: nothing is decided by them
+        return {
+            "term": g.term.load(memory_order_relaxed),
+            "leader": g.leader.load(memory_order_relaxed),
+            "role": g.role.load(memory_order_relaxed),
+            "failed": g.failed.load(memory_order_relaxed),
+            "commit_index": g.commit.load(memory_order_relaxed),
+            "applied_index": g.applied.load(memory_order_relaxed),
+            "first_index": g.first_index.load(memory_order_relaxed),
+            "last_index": g.last_index.load(memory_order_relaxed),
+            "proposals": g.proposals.load(memory_order_relaxed),
+            "applied_entries": g.applied_entries.load(memory_order_relaxed),
+            "reads": g.reads.load(memory_order_relaxed),
+            "elections_won": g.elections.load(memory_order_relaxed),
+            "lapses_deadline": g.lapses_deadline.load(memory_order_relaxed),
+            "lapses_withdrawn": g.lapses_withdrawn.load(memory_order_relaxed),
+            "rate_alarms": g.rate_alarms.load(memory_order_relaxed),
+            "state_hash": g.state_hash.load(memory_order_relaxed),
+            "state_hash_index": g.state_hash_index.load(memory_order_relaxed),
+            "passes": self.host.shared.passes.load(memory_order_relaxed),
+            "late_passes": self.host.shared.late_passes.load(memory_order_relaxed),
+            "missed_ticks": self.host.shared.missed_ticks.load(memory_order_relaxed),
+            "longest_pass_ns": self.host.shared.longest_pass_ns.load(memory_order_relaxed),
+        }

@@ -1,0 +1,402 @@
+"""The loop: timers, peers, submissions, completions of the log writer, apply, flush, in that order, again and again.
+
+It sleeps in epoll until a peer, a submission, a finished write or the next tick wants it. Submissions cost their producer a
+descriptor write only when the loop sleeps. Consecutive proposals of one pass become one append. Inputs carry a clock reading
+of their own: peers' messages one taken after each receive, the rest one taken when the pass takes them. A tick that came late
+counts once: what was missed is not replayed (H06).
+
+    per pass: at most MAX_SUBMISSIONS submissions, APPLY_NS of apply; passes longer than a tick are counted
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libcpp.atomic cimport memory_order_acquire, memory_order_relaxed, memory_order_release
+
+from tenure._core.blob cimport Blob, blob_release
+from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
+from tenure._core.posix cimport (
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLLIN,
+    close,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    errno,
+    pthread_join,
+    thread_start,
+)
+from tenure._core.queue cimport (
+    PUSHED,
+    queue_close,
+    queue_drained,
+    queue_free,
+    queue_open,
+    queue_pop_batch,
+    queue_push,
+    queue_size,
+)
+from tenure._core.wakeup cimport (
+    loop_wakeup_arm,
+    loop_wakeup_close,
+    loop_wakeup_disarm,
+    loop_wakeup_drain,
+    loop_wakeup_notify,
+    loop_wakeup_open,
+    wakeup_notify,
+)
+from tenure._host.member cimport (
+    OUTCOME_CLOSED,
+    OUTCOME_FAILED,
+    OUTCOME_OK,
+    OUTCOME_UNKNOWN,
+    Member,
+    member_applied,
+    member_fail,
+    member_process,
+    member_propose,
+    member_read,
+    member_receive,
+    member_release,
+    member_tick,
+    member_written,
+)
+from tenure._host.waiter cimport Waiter, waiter_answer
+from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
+from tenure._net.transport cimport (
+    TransportCallbacks,
+    TransportConfig,
+    transport_close,
+    transport_flush,
+    transport_on_event,
+    transport_open,
+    transport_tick,
+)
+from tenure._raft.raft cimport raft_campaign, raft_report_unreachable, raft_step_down, raft_transfer
+from tenure._raft.types cimport LEADER, OK, Message
+from tenure._storage.directory cimport directory_close
+from tenure._storage.wal cimport wal_close
+
+cdef enum:
+    SUBMISSIONS = 65536
+    EVENTS = 4096
+    MAX_SUBMISSIONS = 1024      # taken a pass
+    MAX_DONE = 256              # finished writes taken at once
+    MAX_EPOLL = 64
+    APPLY_NS = 1000000
+    WAKEUP_TOKEN = 0            # the transport's tokens carry a tag in the high byte
+
+
+cdef Host* host_new(const HostConfig* config) noexcept nogil:
+    cdef Host* host = <Host*>calloc(1, sizeof(Host))
+    cdef epoll_event event
+    if host == NULL:
+        return NULL
+    host.config = config[0]
+    host.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+    host.shared = host_threads_new()
+    if host.shared == NULL or host.epoll_fd < 0:
+        host_free(host)
+        return NULL
+    event.events = EPOLLIN
+    event.data.u64 = WAKEUP_TOKEN
+    if (
+        loop_wakeup_open(&host.shared.wakeup) != 0
+        or not queue_open(&host.shared.submissions, SUBMISSIONS)
+        or not queue_open(&host.shared.events, EVENTS)
+        or epoll_ctl(host.epoll_fd, EPOLL_CTL_ADD, host.shared.wakeup.descriptor, &event) != 0
+    ):
+        host_free(host)
+        return NULL
+    return host
+
+
+cdef Member* member_of(Host* host, uint32_t group) noexcept nogil:
+    cdef size_t i
+    for i in range(host.members.size):
+        if host.members.data[i].group == group:
+            return host.members.data[i]
+    return NULL
+
+
+cdef void deliver(void* context, uint32_t group, Message* message, int64_t now_ns) noexcept nogil:
+    cdef Member* m = member_of(<Host*>context, group)
+    if m != NULL:
+        member_receive(m, message, now_ns)
+
+
+cdef void unreachable(void* context, uint64_t peer) noexcept nogil:
+    cdef Host* host = <Host*>context
+    cdef size_t i
+    for i in range(host.members.size):
+        raft_report_unreachable(host.members.data[i].raft, peer)
+
+
+cdef bint host_submit(Host* host, Submission* submission) noexcept nogil:
+    if queue_push(&host.shared.submissions, submission) != PUSHED:
+        return False
+    loop_wakeup_notify(&host.shared.wakeup)
+    return True
+
+
+cdef void submission_free(Submission* submission) noexcept nogil:
+    cdef size_t i
+    blob_release(submission.payload)
+    for i in range(submission.results_count):
+        blob_release(submission.results[i])
+    free(submission.results)
+    free(submission)
+
+
+# ------------------------------------------------------------------------------------------------------- submissions
+
+cdef void answer(Submission* s, Member* m, int code) noexcept nogil:
+    waiter_answer(s.waiter, code, 0, m.raft.term, m.raft.lead, NULL)
+    s.waiter = NULL
+
+
+cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
+    if s.kind == SUBMIT_READ:
+        member_read(m, s.waiter, now_ns)
+        s.waiter = NULL
+    elif s.kind == SUBMIT_TRANSFER:
+        answer(s, m, raft_transfer(m.raft, s.argument, now_ns))
+    elif s.kind == SUBMIT_STEP_DOWN:
+        answer(s, m, raft_step_down(m.raft, now_ns))
+    elif s.kind == SUBMIT_CAMPAIGN:
+        answer(s, m, raft_campaign(m.raft, now_ns))
+    elif s.kind == SUBMIT_APPLIED:
+        member_applied(m, s.argument, s.results, s.results_count, now_ns)
+        s.results_count = 0
+    elif s.kind == SUBMIT_FAIL:
+        member_fail(m, <int>s.argument, OUTCOME_UNKNOWN)
+
+
+cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
+    """The run of proposals for one group at the head of `taken` becomes one append. Returns how many."""
+    cdef Blob* payloads[MAX_SUBMISSIONS]
+    cdef Waiter* waiters[MAX_SUBMISSIONS]
+    cdef size_t run = 0
+    while run < count and taken[run].kind == SUBMIT_PROPOSE and taken[run].group == m.group:
+        payloads[run] = taken[run].payload
+        waiters[run] = taken[run].waiter
+        taken[run].payload = NULL
+        taken[run].waiter = NULL
+        run += 1
+    member_propose(m, payloads, waiters, run, now_ns)
+    return run
+
+
+cdef size_t take_submissions(Host* host) noexcept nogil:
+    cdef Submission* taken[MAX_SUBMISSIONS]
+    cdef size_t count, i = 0, k, run
+    cdef Member* m
+    cdef int64_t now_ns
+    count = queue_pop_batch(&host.shared.submissions, <void**>taken, MAX_SUBMISSIONS)
+    if count == 0:
+        return 0
+    now_ns = clock_now_ns()
+    while i < count:
+        m = member_of(host, taken[i].group)
+        run = 1
+        if m == NULL or m.raft.failed != OK:
+            waiter_answer(taken[i].waiter, OUTCOME_FAILED, 0, 0, 0, NULL)
+        elif taken[i].kind == SUBMIT_PROPOSE:
+            run = take_proposals(m, taken + i, count - i, now_ns)
+        else:
+            take_one(m, taken[i], now_ns)
+        for k in range(i, i + run):
+            submission_free(taken[k])
+        i += run
+    return count
+
+
+cdef size_t take_written(Host* host) noexcept nogil:
+    cdef WriteJob* jobs[MAX_DONE]
+    cdef size_t count = writer_take_done(host.writer, jobs, MAX_DONE), i
+    cdef int64_t now_ns
+    if count:
+        now_ns = clock_now_ns()
+        for i in range(count):
+            member_written(member_of(host, jobs[i].group), jobs[i], now_ns)
+    return count
+
+
+# --------------------------------------------------------------------------------------------------------- the loop
+
+cdef bint process(Host* host) noexcept nogil:
+    cdef bint more = False
+    cdef size_t i
+    cdef int64_t now_ns = clock_now_ns(), deadline_ns = clock_monotonic_ns() + APPLY_NS
+    for i in range(host.members.size):
+        more = member_process(host.members.data[i], now_ns, deadline_ns) or more
+    transport_flush(host.transport)
+    return more
+
+
+cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
+    cdef int64_t now_ns = clock_now_ns()
+    cdef size_t i
+    for i in range(host.members.size):
+        if host.members.data[i].raft.failed == OK:
+            member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
+    transport_tick(host.transport, monotonic_ns)
+
+
+cdef int sleep_ms(Host* host, int64_t next_tick_ns, bint more) noexcept nogil:
+    """How long epoll may sleep; call with the wakeup armed."""
+    cdef int64_t left
+    if more or queue_size(&host.shared.submissions) or queue_size(&host.writer.done):
+        return 0
+    left = next_tick_ns - clock_monotonic_ns()
+    return 0 if left <= 0 else <int>((left + 999999) // 1000000)
+
+
+cdef void one_pass(Host* host, int64_t* next_tick_ns, bint* more) noexcept nogil:
+    cdef epoll_event events[MAX_EPOLL]
+    cdef int count, i, timeout
+    cdef int64_t began, spent
+    loop_wakeup_arm(&host.shared.wakeup)
+    timeout = sleep_ms(host, next_tick_ns[0], more[0])
+    count = epoll_wait(host.epoll_fd, events, MAX_EPOLL, timeout)
+    loop_wakeup_disarm(&host.shared.wakeup)
+    began = clock_monotonic_ns()
+    if began >= next_tick_ns[0]:
+        tick(host, began)
+        if began - next_tick_ns[0] >= host.config.tick_ns:
+            # relaxed: statistics
+            host.shared.missed_ticks.fetch_add((began - next_tick_ns[0]) // host.config.tick_ns, memory_order_relaxed)
+            next_tick_ns[0] = began + host.config.tick_ns
+        else:
+            next_tick_ns[0] += host.config.tick_ns
+    for i in range(count):
+        if events[i].data.u64 == WAKEUP_TOKEN:
+            loop_wakeup_drain(&host.shared.wakeup)
+        else:
+            transport_on_event(host.transport, events[i].data.u64, events[i].events)
+    take_submissions(host)
+    take_written(host)
+    more[0] = process(host)
+    spent = clock_monotonic_ns() - began
+    # relaxed throughout: statistics
+    host.shared.passes.fetch_add(1, memory_order_relaxed)
+    if spent > host.config.tick_ns:
+        host.shared.late_passes.fetch_add(1, memory_order_relaxed)
+    if spent > host.shared.longest_pass_ns.load(memory_order_relaxed):
+        host.shared.longest_pass_ns.store(spent, memory_order_relaxed)
+
+
+cdef void hand_over(Host* host) noexcept nogil:
+    """A graceful stop gives leadership away before it stops: lease cleared, promises released, TimeoutNow on its way."""
+    cdef int64_t now_ns = clock_now_ns()
+    cdef size_t i
+    for i in range(host.members.size):
+        if host.members.data[i].raft.role == LEADER and host.members.data[i].raft.failed == OK:
+            raft_step_down(host.members.data[i].raft, now_ns)
+    process(host)
+
+
+cdef bint busy(Host* host) noexcept nogil:
+    """Whether anything accepted is still on its way to an outcome."""
+    cdef size_t i
+    for i in range(host.members.size):
+        if host.members.data[i].raft.failed == OK and (
+            host.members.data[i].proposals_head < host.members.data[i].proposals.size
+            or host.members.data[i].writes_in_flight > 0
+        ):
+            return True
+    return not queue_drained(&host.shared.submissions)
+
+
+cdef void* loop_body(void* argument) noexcept nogil:
+    cdef Host* host = <Host*>argument
+    cdef int64_t next_tick_ns = clock_monotonic_ns() + host.config.tick_ns, give_up_ns = 0
+    cdef bint more = False
+    cdef uint32_t stopping
+    cdef size_t i
+    while True:
+        one_pass(host, &next_tick_ns, &more)
+        # acquire: pairs with the release in host_stop
+        stopping = host.shared.stopping.load(memory_order_acquire)
+        if stopping == 0:
+            continue
+        if stopping == 2:
+            break
+        if give_up_ns == 0:
+            give_up_ns = clock_monotonic_ns() + host.config.shutdown_limit_ns
+            hand_over(host)
+        elif not busy(host) or clock_monotonic_ns() > give_up_ns:
+            break
+    for i in range(host.members.size):
+        if host.members.data[i].raft.failed == OK:
+            member_fail(host.members.data[i], OUTCOME_CLOSED, OUTCOME_UNKNOWN)
+    while take_submissions(host):
+        pass
+    return NULL
+
+
+cdef int host_listen(Host* host, TransportConfig* config) noexcept nogil:
+    cdef TransportCallbacks callbacks
+    cdef int error = 0
+    callbacks.context = host
+    callbacks.deliver = deliver
+    callbacks.unreachable = unreachable
+    config.epoll_fd = host.epoll_fd
+    host.transport = transport_open(config, &callbacks, &error)
+    return error if host.transport == NULL else 0
+
+
+cdef int host_start(Host* host) noexcept nogil:
+    cdef int code
+    cdef size_t i
+    host.writer = writer_start(host.wal, &host.shared.wakeup)
+    if host.writer == NULL:
+        return -1
+    for i in range(host.members.size):
+        host.members.data[i].writer = host.writer
+    code = thread_start(&host.shared.thread, b"tenure-loop", 0, loop_body, host)
+    if code != 0:
+        writer_stop(host.writer)
+        host.writer = NULL
+        return code
+    return 0
+
+
+cdef void host_stop(Host* host, bint at_once) noexcept nogil:
+    cdef Submission* left
+    queue_close(&host.shared.submissions)
+    # release: the closed queue is seen by the loop that sees this
+    host.shared.stopping.store(2 if at_once else 1, memory_order_release)
+    loop_wakeup_notify(&host.shared.wakeup)
+    pthread_join(host.shared.thread, NULL)
+    writer_stop(host.writer)
+    host.writer = NULL
+    while queue_pop_batch(&host.shared.submissions, <void**>&left, 1):
+        waiter_answer(left.waiter, OUTCOME_CLOSED, 0, 0, 0, NULL)
+        submission_free(left)
+    wakeup_notify(&host.shared.events_wakeup)
+
+
+cdef void host_free(Host* host) noexcept nogil:
+    cdef void* event
+    cdef size_t i
+    for i in range(host.members.size):
+        member_release(host.members.data[i])
+    host.members.release()
+    if host.transport != NULL:
+        transport_close(host.transport)
+    if host.wal != NULL:
+        wal_close(host.wal)
+    if host.directory != NULL:
+        directory_close(host.directory)
+    if host.shared != NULL:
+        while queue_pop_batch(&host.shared.events, &event, 1):
+            free(event)
+        queue_free(&host.shared.submissions)
+        queue_free(&host.shared.events)
+        loop_wakeup_close(&host.shared.wakeup)
+        host_threads_free(host.shared)
+    if host.epoll_fd >= 0:
+        close(host.epoll_fd)
+    free(host)

@@ -1,0 +1,136 @@
+"""One group's replica on this host. Only the loop thread calls anything here, except for reading the gauges."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libcpp.atomic cimport atomic
+
+from tenure._core.applied_index cimport AppliedWord
+from tenure._core.blob cimport Blob
+from tenure._core.lease cimport LeaseWord
+from tenure._core.queue cimport Queue
+from tenure._core.state_machine cimport StateMachine
+from tenure._core.vec cimport Vec
+from tenure._core.wakeup cimport Wakeup
+from tenure._host.waiter cimport Waiter
+from tenure._host.writer cimport WriteJob, Writer
+from tenure._net.transport cimport Transport
+from tenure._raft.state cimport Raft
+from tenure._raft.types cimport Entry, Message
+
+cdef enum Outcome:
+    # How a submission ends; values below 100 are a Code of `_raft.types`.
+    OUTCOME_OK = 0
+    OUTCOME_UNKNOWN = 101       # it may or may not take effect
+    OUTCOME_CLOSED = 102        # refused: the host is closing
+    OUTCOME_FAILED = 103        # refused: the member has failed
+    OUTCOME_LOST = 104          # another leader's entry stands where this proposal stood: it never takes effect
+
+cdef enum EventKind:
+    EVENT_ROLE = 1              # role, leader or term changed
+    EVENT_LEADER_LOST = 2       # this member was the leader and is no longer
+    EVENT_FAILED = 3
+    EVENT_STALLED = 4           # the disk stalled past its limit; leadership was given up
+
+cdef struct Event:
+    int32_t kind
+    uint32_t group
+    int32_t role
+    uint64_t term
+    uint64_t leader
+    int32_t code
+
+cdef struct ApplyBatch:
+    # Committed entries for a state machine written in Python, pulled by its thread.
+    Vec[Entry] entries
+    uint64_t last
+
+cdef struct PendingProposal:
+    uint64_t index
+    uint64_t term
+    Waiter* waiter
+
+cdef struct PendingRead:
+    uint64_t read_id
+    uint64_t index
+    bint confirmed
+    Waiter* waiter
+
+cdef struct Outgoing:
+    # A Ready that was taken; its acknowledgements leave when it and all before it are durable.
+    uint64_t number
+    bint writing
+    Vec[Message] after_append
+
+cdef struct Answer:
+    Waiter* waiter
+    uint64_t index
+    uint64_t term
+    Blob* value
+
+
+cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
+    cdef cppclass MemberGauges:
+        atomic[uint64_t] term
+        atomic[uint64_t] leader
+        atomic[uint64_t] commit
+        atomic[uint64_t] applied
+        atomic[uint64_t] last_index
+        atomic[uint64_t] first_index
+        atomic[uint64_t] proposals
+        atomic[uint64_t] applied_entries
+        atomic[uint64_t] reads
+        atomic[uint64_t] elections
+        atomic[uint64_t] lapses_deadline
+        atomic[uint64_t] lapses_withdrawn
+        atomic[uint64_t] rate_alarms
+        atomic[uint64_t] state_hash
+        atomic[uint64_t] state_hash_index
+        atomic[int32_t] role
+        atomic[int32_t] failed
+
+    MemberGauges* gauges_new() noexcept
+    void gauges_free(MemberGauges* gauges) noexcept
+
+
+cdef struct Member:
+    uint32_t group
+    uint64_t id
+    Raft* raft
+    LeaseWord* lease
+    AppliedWord* applied
+    StateMachine machine        # machine.self null: entries go to a Python thread
+    Queue* apply_queue          # of ApplyBatch*, with its wakeup; null with a native machine
+    Wakeup* apply_wakeup
+    Queue* events               # of Event*
+    Wakeup* events_wakeup
+    Transport* transport
+    Writer* writer
+    MemberGauges* gauges
+    Vec[PendingProposal] proposals
+    size_t proposals_head
+    Vec[PendingRead] reads
+    Vec[Outgoing] outgoing
+    Vec[Entry] to_apply
+    size_t apply_head           # applied up to here
+    size_t handed               # given to the Python thread up to here;  apply_head <= handed <= to_apply.size
+    Vec[Answer] answers
+    uint64_t unapplied_bytes
+    uint64_t max_unapplied_bytes
+    uint64_t next_read_id
+    int64_t oldest_write_ns     # CLOCK_MONOTONIC when the oldest write in flight was queued; 0 = none
+    int32_t writes_in_flight
+    int32_t last_role
+    bint lease_was_valid
+    bint stalled
+
+
+cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_read(Member* m, Waiter* waiter, int64_t now_ns) noexcept nogil
+cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
+cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil
+cdef void member_written(Member* m, WriteJob* job, int64_t now_ns) noexcept nogil
+cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count, int64_t now_ns) noexcept nogil
+# Handles every Ready and applies until `deadline_ns` (CLOCK_MONOTONIC); True when something is left to do.
+cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil
+cdef void member_fail(Member* m, int32_t code, int32_t outcome) noexcept nogil
+cdef void apply_batch_free(ApplyBatch* batch) noexcept nogil
+cdef void member_release(Member* m) noexcept nogil

@@ -1,0 +1,478 @@
+"""A member: it drives the pure state machine, hands its output on, applies what is committed, and answers its callers.
+
+Every Ready goes the same way. Messages leave at once. What must be durable becomes a job of the log writer; the
+acknowledgements of that Ready, and of every Ready after it, wait in `outgoing` until the jobs before them are done:
+
+    outgoing is ordered by Ready number; its front is released while it is not waiting for a job of its own
+
+A committed entry is applied, then the applied index is published with release order, then its caller is answered: whoever
+sees an answer reads at or behind it. A proposal's outcome is decided by what stands at its index when that index is applied:
+its own term, it took effect; another, it never will. Whatever is still open when the member stops is unknown, and says so.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from libcpp.atomic cimport memory_order_relaxed
+
+from tenure._core.applied_index cimport applied_fail, applied_publish
+from tenure._core.blob cimport Blob, blob_release
+from tenure._core.clock cimport clock_monotonic_ns
+from tenure._core.lease cimport lease_close, lease_expiry_ns, lease_release, lease_valid
+from tenure._core.applied_index cimport applied_release
+from tenure._core.queue cimport PUSHED, queue_push
+from tenure._core.wakeup cimport wakeup_notify
+from tenure._host.waiter cimport Waiter, waiter_answer
+from tenure._host.writer cimport WriteJob, write_job_free, writer_push
+from tenure._net.transport cimport transport_send
+from tenure._raft.raft cimport (
+    raft_appended,
+    raft_applied,
+    raft_fail,
+    raft_free,
+    raft_has_ready,
+    raft_last_index,
+    raft_propose,
+    raft_read_index,
+    raft_ready,
+    raft_step,
+    raft_step_down,
+    raft_tick,
+)
+from tenure._raft.types cimport (
+    ENTRY_NORMAL,
+    ERR_MEMORY,
+    ERR_OVERLOADED,
+    LEADER,
+    OK,
+    Entry,
+    Message,
+    Ready,
+    entries_push,
+    entries_release,
+    entry_bytes,
+    messages_release,
+    ready_release,
+)
+
+cdef enum:
+    MAX_WRITES_IN_FLIGHT = 1024     # Readys handed to the log writer and not yet durable
+
+
+# ------------------------------------------------------------------------------------------------------------ events
+
+cdef void emit(Member* m, int kind, int32_t code) noexcept nogil:
+    """Best effort: who reads events too slowly misses some, the gauges still say where the member stands."""
+    cdef Event* event = <Event*>calloc(1, sizeof(Event))
+    if event == NULL:
+        return
+    event.kind = kind
+    event.group = m.group
+    event.role = m.raft.role
+    event.term = m.raft.term
+    event.leader = m.raft.lead
+    event.code = code
+    if queue_push(m.events, event) == PUSHED:
+        wakeup_notify(m.events_wakeup)
+    else:
+        free(event)
+
+
+cdef void publish_gauges(Member* m) noexcept nogil:
+    # relaxed throughout: numbers for people, nothing is decided by them
+    m.gauges.term.store(m.raft.term, memory_order_relaxed)
+    m.gauges.leader.store(m.raft.lead, memory_order_relaxed)
+    m.gauges.role.store(m.raft.role, memory_order_relaxed)
+    m.gauges.commit.store(m.raft.log.committed, memory_order_relaxed)
+    m.gauges.applied.store(m.raft.log.applied, memory_order_relaxed)
+    m.gauges.last_index.store(raft_last_index(m.raft), memory_order_relaxed)
+    m.gauges.first_index.store(m.raft.log.offset + 1, memory_order_relaxed)
+    m.gauges.rate_alarms.store(m.raft.rate_alarms, memory_order_relaxed)
+
+
+# ------------------------------------------------------------------------------------------------------------ inputs
+
+cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t count, int64_t now_ns) noexcept nogil:
+    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
+    cdef PendingProposal pending
+    cdef uint64_t first = 0
+    cdef size_t i
+    cdef int code
+    if m.unapplied_bytes > m.max_unapplied_bytes:
+        code = ERR_OVERLOADED
+    elif not m.proposals.reserve(m.proposals.size + count):
+        code = ERR_OVERLOADED
+    else:
+        code = raft_propose(m.raft, payloads, count, ENTRY_NORMAL, now_ns, &first)
+    for i in range(count):
+        blob_release(payloads[i])
+        if code != OK:
+            waiter_answer(waiters[i], code, 0, m.raft.term, m.raft.lead, NULL)
+            continue
+        pending.index = first + i
+        pending.term = m.raft.term
+        pending.waiter = waiters[i]
+        m.proposals.push(pending)
+    if code == OK:
+        m.gauges.proposals.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
+
+
+cdef void member_read(Member* m, Waiter* waiter, int64_t now_ns) noexcept nogil:
+    cdef PendingRead read
+    cdef int code
+    read.read_id = m.next_read_id
+    m.next_read_id += 1
+    read.index = 0
+    read.confirmed = False
+    read.waiter = waiter
+    if not m.reads.push(read):
+        waiter_answer(waiter, ERR_OVERLOADED, 0, m.raft.term, m.raft.lead, NULL)
+        return
+    code = raft_read_index(m.raft, read.read_id, now_ns)
+    if code != OK:
+        m.reads.size -= 1
+        waiter_answer(waiter, code, 0, m.raft.term, m.raft.lead, NULL)
+        return
+    m.gauges.reads.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+
+
+cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil:
+    if message.to == m.id:
+        raft_step(m.raft, message, now_ns)
+
+
+cdef void watch_lease(Member* m, int64_t now_ns) noexcept nogil:
+    """Count the leases that ended while this member still led, by cause."""
+    cdef bint valid = lease_valid(m.lease, now_ns)
+    if m.lease_was_valid and not valid:
+        if lease_expiry_ns(m.lease) != 0:
+            m.gauges.lapses_deadline.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+        else:
+            m.gauges.lapses_withdrawn.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+    m.lease_was_valid = valid
+
+
+cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil:
+    watch_lease(m, now_ns)
+    raft_tick(m.raft, now_ns)
+    if m.oldest_write_ns != 0 and monotonic_ns - m.oldest_write_ns > stall_limit_ns:
+        # The disk is dead or as good as dead, but heartbeats would go on: somebody else must lead (H26).
+        if m.raft.role == LEADER:
+            raft_step_down(m.raft, now_ns)
+        if not m.stalled:
+            emit(m, EVENT_STALLED, 0)
+        m.stalled = True
+    else:
+        m.stalled = False
+
+
+# ------------------------------------------------------------------------------------------------------------- Ready
+
+cdef void release_outgoing(Member* m, int64_t now_ns) noexcept nogil:
+    """Acknowledge, in order, every Ready that no longer waits for the disk."""
+    cdef size_t done = 0, i, k
+    cdef uint64_t number = 0
+    while done < m.outgoing.size and not m.outgoing.data[done].writing:
+        number = m.outgoing.data[done].number
+        done += 1
+    if done == 0:
+        return
+    raft_appended(m.raft, number, now_ns)
+    for i in range(done):
+        for k in range(m.outgoing.data[i].after_append.size):
+            transport_send(m.transport, m.group, &m.outgoing.data[i].after_append.data[k])
+        messages_release(&m.outgoing.data[i].after_append)
+    m.outgoing.remove(0, done)
+
+
+cdef void member_written(Member* m, WriteJob* job, int64_t now_ns) noexcept nogil:
+    cdef size_t i
+    cdef int64_t oldest = 0
+    if job.code != 0:
+        member_fail(m, job.code, OUTCOME_UNKNOWN)
+    for i in range(m.outgoing.size):
+        if m.outgoing.data[i].number == job.number:
+            m.outgoing.data[i].writing = False
+            break
+    m.writes_in_flight -= 1
+    m.oldest_write_ns = 0 if m.writes_in_flight == 0 else job.queued_ns
+    write_job_free(job)
+    if m.raft.failed == OK:
+        release_outgoing(m, now_ns)
+
+
+cdef bint write_out(Member* m, Ready* ready) noexcept nogil:
+    """Hand what must be durable to the log writer. False without memory or room."""
+    cdef WriteJob* job = <WriteJob*>calloc(1, sizeof(WriteJob))
+    if job == NULL:
+        return False
+    job.group = m.group
+    job.number = ready.number
+    job.has_hard = ready.hard_changed
+    job.hard = ready.hard
+    job.entries = ready.entries
+    memset(&ready.entries, 0, sizeof(ready.entries))
+    job.snapshot = ready.snapshot
+    ready.snapshot = NULL
+    job.queued_ns = clock_monotonic_ns()
+    if not writer_push(m.writer, job):
+        write_job_free(job)
+        return False
+    m.writes_in_flight += 1
+    if m.oldest_write_ns == 0:
+        m.oldest_write_ns = job.queued_ns
+    return True
+
+
+cdef void take_reads(Member* m, Ready* ready) noexcept nogil:
+    """Confirmations come in the order of the requests, nearly always from the front."""
+    cdef size_t i, k
+    for i in range(ready.reads.size):
+        for k in range(m.reads.size):
+            if m.reads.data[k].read_id != ready.reads.data[i].read_id:
+                continue
+            if ready.reads.data[i].code == OK:
+                m.reads.data[k].confirmed = True
+                m.reads.data[k].index = ready.reads.data[i].index
+            else:
+                waiter_answer(m.reads.data[k].waiter, ready.reads.data[i].code, 0, m.raft.term, m.raft.lead, NULL)
+                m.reads.remove(k)
+            break
+
+
+cdef void answer_reads(Member* m) noexcept nogil:
+    cdef size_t i, kept = 0
+    for i in range(m.reads.size):
+        if m.reads.data[i].confirmed and m.reads.data[i].index <= m.raft.log.applied:
+            waiter_answer(m.reads.data[i].waiter, OUTCOME_OK, m.raft.log.applied, m.raft.term, m.raft.lead, NULL)
+        else:
+            m.reads.data[kept] = m.reads.data[i]
+            kept += 1
+    m.reads.size = kept
+
+
+cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
+    cdef Ready ready
+    cdef Outgoing outgoing
+    cdef size_t i
+    cdef int32_t role
+    cdef bint enough = True
+    memset(&ready, 0, sizeof(ready))
+    memset(&outgoing, 0, sizeof(outgoing))
+    if raft_ready(m.raft, &ready) != OK:
+        ready_release(&ready)
+        return False
+    for i in range(ready.messages.size):
+        transport_send(m.transport, m.group, &ready.messages.data[i])
+    if ready.soft_changed:
+        role = m.last_role
+        m.last_role = ready.role
+        if role == LEADER and ready.role != LEADER:
+            emit(m, EVENT_LEADER_LOST, 0)
+        if ready.role == LEADER:
+            m.gauges.elections.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+        emit(m, EVENT_ROLE, 0)
+    take_reads(m, &ready)
+    for i in range(ready.committed.size):
+        enough = enough and m.to_apply.push(ready.committed.data[i])
+        m.unapplied_bytes += entry_bytes(&ready.committed.data[i])
+    if enough:
+        ready.committed.size = 0  # the references moved
+    outgoing.number = ready.number
+    outgoing.after_append = ready.after_append
+    memset(&ready.after_append, 0, sizeof(ready.after_append))
+    # A new commit index alone is not worth a write: nothing rests on a stored one (H24).
+    outgoing.writing = ready.must_sync or ready.snapshot != NULL
+    enough = enough and m.outgoing.push(outgoing)
+    if enough and outgoing.writing:
+        enough = write_out(m, &ready)
+    ready_release(&ready)
+    if not enough:
+        member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+        return False
+    if not outgoing.writing:
+        release_outgoing(m, now_ns)
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------------- apply
+
+cdef void settle(Member* m, const Entry* entry, Blob* value) noexcept nogil:
+    """`entry` was applied: whoever proposed at its index learns the outcome once `applied` is published."""
+    cdef PendingProposal* pending
+    cdef Answer answer
+    while m.proposals_head < m.proposals.size and m.proposals.data[m.proposals_head].index <= entry.index:
+        pending = &m.proposals.data[m.proposals_head]
+        m.proposals_head += 1
+        if pending.index == entry.index and pending.term == entry.term:
+            answer.waiter = pending.waiter
+            answer.index = entry.index
+            answer.term = entry.term
+            answer.value = value
+            value = NULL
+            if not m.answers.push(answer):
+                waiter_answer(answer.waiter, OUTCOME_UNKNOWN, 0, entry.term, 0, answer.value)
+        else:
+            waiter_answer(pending.waiter, OUTCOME_LOST, 0, entry.term, m.raft.lead, NULL)
+    blob_release(value)
+    if m.proposals_head == m.proposals.size:
+        m.proposals.clear()
+        m.proposals_head = 0
+    elif m.proposals_head > 4096 and m.proposals_head * 2 > m.proposals.size:
+        m.proposals.remove(0, m.proposals_head)
+        m.proposals_head = 0
+
+
+cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
+    """Publish, then answer."""
+    cdef size_t i
+    applied_publish(m.applied, last)
+    raft_applied(m.raft, last, now_ns)
+    for i in range(m.answers.size):
+        waiter_answer(
+            m.answers.data[i].waiter, OUTCOME_OK, m.answers.data[i].index, m.answers.data[i].term, m.raft.lead,
+            m.answers.data[i].value)
+    m.answers.clear()
+    answer_reads(m)
+
+
+cdef void drop_applied(Member* m) noexcept nogil:
+    cdef size_t i
+    if m.apply_head == m.to_apply.size:
+        m.to_apply.clear()
+        m.apply_head = m.handed = 0
+    elif m.apply_head > 4096 and m.apply_head * 2 > m.to_apply.size:
+        m.to_apply.remove(0, m.apply_head)
+        m.handed -= min(m.handed, m.apply_head)
+        m.apply_head = 0
+
+
+cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
+    """Apply until nothing is left or the pass has used its time. True when entries are left."""
+    cdef Entry* entry
+    cdef Blob* value
+    cdef uint64_t last = 0
+    cdef size_t count = 0
+    while m.apply_head < m.to_apply.size:
+        entry = &m.to_apply.data[m.apply_head]
+        m.apply_head += 1
+        value = NULL
+        if entry.data != NULL and entry.kind == ENTRY_NORMAL:
+            m.machine.apply(m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value)
+            m.unapplied_bytes -= entry.data.size
+        settle(m, entry, value)
+        last = entry.index
+        blob_release(entry.data)
+        count += 1
+        if (count & 63) == 0 and clock_monotonic_ns() > deadline_ns:
+            break
+    if count:
+        m.gauges.applied_entries.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
+        drop_applied(m)
+        finish_apply(m, last, now_ns)
+    return m.apply_head < m.to_apply.size
+
+
+cdef void hand_to_python(Member* m) noexcept nogil:
+    """Give what is newly committed to the thread that applies; the entries stay here until it says that they are applied."""
+    cdef ApplyBatch* batch
+    cdef bint enough
+    if m.handed == m.to_apply.size:
+        return
+    batch = <ApplyBatch*>calloc(1, sizeof(ApplyBatch))
+    enough = batch != NULL
+    while enough and m.handed < m.to_apply.size:
+        enough = entries_push(&batch.entries, &m.to_apply.data[m.handed])
+        m.handed += 1
+    if enough and queue_push(m.apply_queue, batch) == PUSHED:
+        wakeup_notify(m.apply_wakeup)
+        return
+    apply_batch_free(batch)
+    member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+
+
+cdef void apply_batch_free(ApplyBatch* batch) noexcept nogil:
+    if batch != NULL:
+        entries_release(&batch.entries)
+        free(batch)
+
+
+cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count, int64_t now_ns) noexcept nogil:
+    """The Python thread applied everything handed to it up to `index`; one result an entry, in order. Takes them over."""
+    cdef Entry* entry
+    cdef size_t used = 0
+    cdef uint64_t last = 0
+    while m.apply_head < m.handed and m.to_apply.data[m.apply_head].index <= index:
+        entry = &m.to_apply.data[m.apply_head]
+        m.apply_head += 1
+        m.unapplied_bytes -= entry_bytes(entry)
+        settle(m, entry, results[used] if used < count else NULL)
+        used += 1
+        last = entry.index
+        blob_release(entry.data)
+    while used < count:
+        blob_release(results[used])
+        used += 1
+    if last == 0:
+        return
+    m.gauges.applied_entries.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
+    drop_applied(m)
+    finish_apply(m, last, now_ns)
+
+
+cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
+    cdef bint more = False
+    while raft_has_ready(m.raft):
+        if m.writes_in_flight >= MAX_WRITES_IN_FLIGHT:
+            more = True  # the disk is behind: what gathers meanwhile becomes one write
+            break
+        if not take_ready(m, now_ns):
+            break
+        if m.machine.self == NULL:
+            hand_to_python(m)
+        elif apply_native(m, now_ns, deadline_ns):
+            more = True
+            break
+    if m.machine.self != NULL and m.apply_head < m.to_apply.size and not more:
+        more = apply_native(m, now_ns, deadline_ns)
+    answer_reads(m)
+    publish_gauges(m)
+    return more
+
+
+cdef void member_fail(Member* m, int32_t code, int32_t outcome) noexcept nogil:
+    """The member stops for good: lease first, then everybody who waits is told."""
+    cdef size_t i
+    lease_close(m.lease)
+    raft_fail(m.raft, code)
+    # relaxed: a number for people; callers learn from their waiters
+    m.gauges.failed.store(code, memory_order_relaxed)
+    applied_fail(m.applied, code)
+    for i in range(m.proposals_head, m.proposals.size):
+        waiter_answer(m.proposals.data[i].waiter, outcome, 0, m.raft.term, 0, NULL)
+    m.proposals.clear()
+    m.proposals_head = 0
+    for i in range(m.reads.size):
+        waiter_answer(m.reads.data[i].waiter, OUTCOME_FAILED, 0, m.raft.term, 0, NULL)
+    m.reads.clear()
+    emit(m, EVENT_FAILED, code)
+
+
+cdef void member_release(Member* m) noexcept nogil:
+    cdef size_t i
+    for i in range(m.apply_head, m.to_apply.size):
+        blob_release(m.to_apply.data[i].data)
+    m.to_apply.release()
+    for i in range(m.outgoing.size):
+        messages_release(&m.outgoing.data[i].after_append)
+    m.outgoing.release()
+    m.proposals.release()
+    m.reads.release()
+    m.answers.release()
+    raft_free(m.raft)
+    if m.machine.self != NULL:
+        m.machine.release(m.machine.self)
+    lease_release(m.lease)
+    applied_release(m.applied)
+    gauges_free(m.gauges)
+    free(m)
