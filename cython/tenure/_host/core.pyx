@@ -320,6 +320,7 @@ cdef class HostCore:
     def close(self, bint at_once) -> None:
         """End every thread and answer everybody. The caller sees to it that it runs once and nothing is submitted after."""
         self.check_fork()
+        self.closed = True
         if not self.started:
             return
         with nogil:
@@ -362,7 +363,7 @@ cdef class HostCore:
             submission_free(s)
             waiter_release(waiter)
             waiter_release(waiter)
-            raise Overloaded("the host takes no more submissions now", limit="submissions") if self.started else Closed()
+            raise Overloaded("the host takes no more submissions now", limit="submissions") if not self.closed else Closed()
         return waiter
 
     def call(self, int kind, bytes data, uint64_t argument, int64_t deadline_ns) -> tuple | None:
@@ -439,7 +440,7 @@ cdef class HostCore:
             raise
         s.results_count = len(results)
         while not host_submit(self.host, s):
-            if not self.started:
+            if self.closed:
                 submission_free(s)
                 return
             with nogil:

@@ -49,7 +49,6 @@ from tenure._core.wakeup cimport (
 from tenure._host.member cimport (
     OUTCOME_CLOSED,
     OUTCOME_FAILED,
-    OUTCOME_OK,
     OUTCOME_UNKNOWN,
     Member,
     member_applied,
@@ -193,6 +192,7 @@ cdef size_t take_submissions(Host* host) noexcept nogil:
     cdef size_t count, i = 0, k, run
     cdef Member* m
     cdef int64_t now_ns
+    cdef bint closed
     count = queue_pop_batch(&host.shared.submissions, <void**>taken, MAX_SUBMISSIONS)
     if count == 0:
         return 0
@@ -201,7 +201,8 @@ cdef size_t take_submissions(Host* host) noexcept nogil:
         m = member_of(host, taken[i].group)
         run = 1
         if m == NULL or m.raft.failed != OK:
-            waiter_answer(taken[i].waiter, OUTCOME_FAILED, 0, 0, 0, NULL)
+            closed = m != NULL and m.raft.failed == OUTCOME_CLOSED
+            waiter_answer(taken[i].waiter, OUTCOME_CLOSED if closed else OUTCOME_FAILED, 0, 0, 0, NULL)
         elif taken[i].kind == SUBMIT_PROPOSE:
             run = take_proposals(m, taken + i, count - i, now_ns)
         else:
@@ -244,10 +245,10 @@ cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
     transport_tick(host.transport, monotonic_ns)
 
 
-cdef int sleep_ms(Host* host, int64_t next_tick_ns, bint more) noexcept nogil:
+cdef int sleep_ms(Host* host, int64_t next_tick_ns) noexcept nogil:
     """How long epoll may sleep; call with the wakeup armed."""
     cdef int64_t left
-    if more or queue_size(&host.shared.submissions) or queue_size(&host.writer.done):
+    if queue_size(&host.shared.submissions) or queue_size(&host.writer.done):
         return 0
     left = next_tick_ns - clock_monotonic_ns()
     return 0 if left <= 0 else <int>((left + 999999) // 1000000)
@@ -255,12 +256,14 @@ cdef int sleep_ms(Host* host, int64_t next_tick_ns, bint more) noexcept nogil:
 
 cdef void one_pass(Host* host, int64_t* next_tick_ns, bint* more) noexcept nogil:
     cdef epoll_event events[MAX_EPOLL]
-    cdef int count, i, timeout
+    cdef int count, i
     cdef int64_t began, spent
-    loop_wakeup_arm(&host.shared.wakeup)
-    timeout = sleep_ms(host, next_tick_ns[0], more[0])
-    count = epoll_wait(host.epoll_fd, events, MAX_EPOLL, timeout)
-    loop_wakeup_disarm(&host.shared.wakeup)
+    if more[0]:
+        count = epoll_wait(host.epoll_fd, events, MAX_EPOLL, 0)
+    else:
+        loop_wakeup_arm(&host.shared.wakeup)
+        count = epoll_wait(host.epoll_fd, events, MAX_EPOLL, sleep_ms(host, next_tick_ns[0]))
+        loop_wakeup_disarm(&host.shared.wakeup)
     began = clock_monotonic_ns()
     if began >= next_tick_ns[0]:
         tick(host, began)

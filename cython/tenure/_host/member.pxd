@@ -121,6 +121,7 @@ cdef struct Member:
     int32_t last_role
     bint lease_was_valid
     bint stalled
+    bint stopped                # failed or closed, and everybody was told
 
 
 cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t count, int64_t now_ns) noexcept nogil

@@ -422,10 +422,8 @@ cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count
 
 cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
     cdef bint more = False
-    while raft_has_ready(m.raft):
-        if m.writes_in_flight >= MAX_WRITES_IN_FLIGHT:
-            more = True  # the disk is behind: what gathers meanwhile becomes one write
-            break
+    # The disk may be behind: then what gathers meanwhile becomes one write when the next job is done.
+    while m.raft.failed == OK and m.writes_in_flight < MAX_WRITES_IN_FLIGHT and raft_has_ready(m.raft):
         if not take_ready(m, now_ns):
             break
         if m.machine.self == NULL:
@@ -433,6 +431,9 @@ cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcep
         elif apply_native(m, now_ns, deadline_ns):
             more = True
             break
+    if m.raft.failed != OK:
+        member_fail(m, m.raft.failed, OUTCOME_UNKNOWN)
+        return False
     if m.machine.self != NULL and m.apply_head < m.to_apply.size and not more:
         more = apply_native(m, now_ns, deadline_ns)
     answer_reads(m)
@@ -443,6 +444,9 @@ cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcep
 cdef void member_fail(Member* m, int32_t code, int32_t outcome) noexcept nogil:
     """The member stops for good: lease first, then everybody who waits is told."""
     cdef size_t i
+    if m.stopped:
+        return
+    m.stopped = True
     lease_close(m.lease)
     raft_fail(m.raft, code)
     # relaxed: a number for people; callers learn from their waiters
@@ -453,7 +457,8 @@ cdef void member_fail(Member* m, int32_t code, int32_t outcome) noexcept nogil:
     m.proposals.clear()
     m.proposals_head = 0
     for i in range(m.reads.size):
-        waiter_answer(m.reads.data[i].waiter, OUTCOME_FAILED, 0, m.raft.term, 0, NULL)
+        waiter_answer(
+            m.reads.data[i].waiter, OUTCOME_CLOSED if code == OUTCOME_CLOSED else OUTCOME_FAILED, 0, m.raft.term, 0, NULL)
     m.reads.clear()
     emit(m, EVENT_FAILED, code)
 
