@@ -23,7 +23,6 @@ from tenure._core.posix cimport (
     epoll_ctl,
     epoll_event,
     epoll_wait,
-    errno,
     pthread_join,
     thread_start,
 )

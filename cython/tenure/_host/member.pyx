@@ -10,7 +10,7 @@ sees an answer reads at or behind it. A proposal's outcome is decided by what st
 its own term, it took effect; another, it never will. Whatever is still open when the member stops is unknown, and says so.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from libcpp.atomic cimport memory_order_relaxed
@@ -187,7 +187,6 @@ cdef void release_outgoing(Member* m, int64_t now_ns) noexcept nogil:
 
 cdef void member_written(Member* m, WriteJob* job, int64_t now_ns) noexcept nogil:
     cdef size_t i
-    cdef int64_t oldest = 0
     if job.code != 0:
         member_fail(m, job.code, OUTCOME_UNKNOWN)
     for i in range(m.outgoing.size):
@@ -337,7 +336,6 @@ cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
 
 
 cdef void drop_applied(Member* m) noexcept nogil:
-    cdef size_t i
     if m.apply_head == m.to_apply.size:
         m.to_apply.clear()
         m.apply_head = m.handed = 0

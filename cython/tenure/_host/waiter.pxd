@@ -34,6 +34,7 @@ cdef extern from "tenure/_host/waiter.hpp" namespace "tenure" nogil:
 cdef void waiter_release(Waiter* waiter) noexcept nogil
 cdef void inbox_release(Inbox* inbox) noexcept nogil
 # The answering side; gives up its reference. Takes over `value`.
-cdef void waiter_answer(Waiter* waiter, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil
+cdef void waiter_answer(
+    Waiter* waiter, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil
 # The caller, without the GIL: 1 answered, 0 the deadline (CLOCK_MONOTONIC) passed, -1 a signal came.
 cdef int waiter_wait(Waiter* waiter, int64_t deadline_ns) noexcept nogil

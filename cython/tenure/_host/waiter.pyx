@@ -5,7 +5,7 @@ its loop's inbox, which costs one descriptor write for all completions until the
 its reference: the operation goes on, its outcome is unknown to that caller, and whoever is last frees the memory.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libcpp.atomic cimport memory_order_acq_rel, memory_order_acquire, memory_order_release
 
 from tenure._core.blob cimport Blob, blob_release

@@ -5,7 +5,6 @@ no timer, no tuning, and an idle disk never waits. A failed write or sync is nev
 back with the code, and the loop fails their members.
 """
 
-from libc.stdint cimport uint32_t
 from libc.stdlib cimport free
 from libcpp.atomic cimport memory_order_acquire, memory_order_relaxed, memory_order_release
 
