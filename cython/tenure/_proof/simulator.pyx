@@ -4,6 +4,7 @@ One object owns one world; one thread at a time may use it. `run` holds no Pytho
 and guards give the same run, event by event, whether the monitor watches or not.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
@@ -171,6 +172,7 @@ cdef bint to_operation(const Row* row, Operation* operation) noexcept nogil:
     return True
 
 
+@cython.final
 cdef class Simulator:
     """A world and its runs. `profile` is a dict with every field of `tenure.sim.Profile`, `guards_off` a bit mask."""
 
@@ -291,11 +293,11 @@ cdef str describe(const Trace* t):
     if t.what == TRACE_SEND or t.what == EV_DELIVER:
         return head + (
             f"{'sends' if t.what == TRACE_SEND else 'steps'} {t.from_}->{t.to}"
-            f" {MESSAGES[t.type]}{' reject' if t.reject else ''}"
+            f" {MESSAGES[<Py_ssize_t>t.type]}{' reject' if t.reject else ''}"
             f" term {t.term} index {t.index}/{t.log_term} commit {t.commit} entries {t.entries}"
             f" stamp {t.stamp_ns / 1e6:.3f} promise {t.promise_ns / 1e6:.3f} release {t.a} remaining {t.b / 1e6:.3f}")
     if t.what == TRACE_ROLE:
-        return head + f"is {ROLES[t.a]} of term {t.b}"
+        return head + f"is {ROLES[<Py_ssize_t>t.a]} of term {t.b}"
     if t.what == TRACE_CRASH:
         return head + f"crashes with {t.a} writes unsynced"
     if t.what == TRACE_PAUSE:
@@ -311,7 +313,7 @@ cdef str describe(const Trace* t):
     if t.what == TRACE_VIOLATION:
         return head + f"VIOLATION {VIOLATIONS.get(t.a)} (other {t.b})"
     if t.what == TRACE_FAULT:
-        return head + f"fault: {FAULTS[t.a]}"
+        return head + f"fault: {FAULTS[<Py_ssize_t>t.a]}"
     if t.what == TRACE_FINISH:
-        return head + f"operation {t.a} ends: {STATUSES[t.b]}"
+        return head + f"operation {t.a} ends: {STATUSES[<Py_ssize_t>t.b]}"
     return head + f"record {t.what} {t.a} {t.b}"
