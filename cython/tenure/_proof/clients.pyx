@@ -4,10 +4,9 @@ Keys come in epochs: after `epoch_operations` operations all clients move to fre
 short enough for the checker however long the run is. Values written are the number of their operation, hence unique.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from tenure._core.vec cimport Vec
 from tenure._proof.operations cimport operation_finish, operation_open
 from tenure._proof.world cimport (
     EV_REPLY,

@@ -1,7 +1,7 @@
 """Faults choose the leader of the highest term more often than chance would, because that is where leases are at stake.
 A fault's end is always scheduled with its beginning, so that no run is left without a working cluster for good."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from tenure._proof.host cimport (
     host_capture_extension,

@@ -10,7 +10,7 @@ Guards of the host and of its readers that the proof build can switch off: H02 (
 readings), H11 (a check serves one call), H20 (a late extension needs the generation it was computed under).
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from tenure._core.blob cimport Blob, blob_new, blob_release
@@ -22,7 +22,6 @@ from tenure._core.lease cimport (
     lease_release,
     lease_valid,
 )
-from tenure._core.vec cimport Vec
 from tenure._proof.monitor cimport monitor_apply, monitor_lease_read, monitor_leases, monitor_member, monitor_restart, violate
 from tenure._proof.network cimport network_send
 from tenure._proof.operations cimport operation_answer
@@ -49,14 +48,12 @@ from tenure._proof.raft.raft cimport (
     raft_tick,
     raft_transfer,
 )
-from tenure._proof.raft.state cimport Raft, RaftConfig
+from tenure._proof.raft.state cimport RaftConfig
 from tenure._proof.raft.types cimport (
     ENTRY_NORMAL,
     LEADER,
     OK,
     Entry,
-    HardState,
-    Message,
     ReadState,
     Ready,
     entries_release,
@@ -89,7 +86,6 @@ from tenure._proof.world cimport (
     EV_SYNCED,
     EV_TICK,
     OP_CAS,
-    OP_DEL,
     OP_GET,
     OP_INCR,
     OP_SET,

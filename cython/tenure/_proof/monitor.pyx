@@ -17,7 +17,6 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from tenure._core.lease cimport lease_expiry_ns, lease_valid
-from tenure._core.vec cimport Vec
 from tenure._proof.raft.raft cimport raft_last_index
 from tenure._proof.raft.state cimport Raft
 from tenure._proof.raft.types cimport LEADER, OK, Entry, Message
@@ -166,7 +165,6 @@ cdef void monitor_new_leader(World* w, Member* m) noexcept nogil:
 
 cdef void monitor_transfer(World* w, Member* m) noexcept nogil:
     """A transfer ends with this member's leadership, or is given up."""
-    cdef int32_t i
     if m.raft.role != LEADER:
         m.transferring = False
         count(w, COUNT_TRANSFERS_DONE)

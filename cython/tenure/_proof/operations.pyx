@@ -4,7 +4,6 @@ unknown outcome stays unknown: it is never folded into a failure, which is a cla
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
-from tenure._core.vec cimport Vec
 from tenure._proof.world cimport (
     COUNT_FAILED,
     COUNT_OK,
@@ -15,7 +14,6 @@ from tenure._proof.world cimport (
     STATUS_OK,
     STATUS_UNKNOWN,
     TRACE_FINISH,
-    Client,
     Event,
     Member,
     Row,

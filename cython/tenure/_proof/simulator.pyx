@@ -4,6 +4,7 @@ One object owns one world; one thread at a time may use it. `run` holds no Pytho
 and guards give the same run, event by event, whether the monitor watches or not.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
@@ -12,7 +13,6 @@ from tenure._proof.clients cimport client_event, clients_begin
 from tenure._proof.faults cimport fault_event, faults_begin
 from tenure._proof.host cimport host_crash, host_event, host_stop
 from tenure._proof.linearizability cimport (
-    LINEARIZABLE,
     Checker,
     Operation,
     checker_init,
@@ -25,20 +25,13 @@ from tenure._proof.monitor cimport monitor_leases, violate
 from tenure._proof.raft.types cimport OK
 from tenure._proof.world cimport (
     COUNT_EVENTS,
-    EV_APPLY,
     EV_DELIVER,
     EV_FAULT,
-    EV_FINISH_READ,
-    EV_LATE_EXTEND,
-    EV_PUMP,
     EV_REPLY,
-    EV_REQUEST,
     EV_RESTART,
     EV_RESUME,
     EV_START,
-    EV_SYNCED,
     EV_THAW,
-    EV_TICK,
     EV_TIMEOUT,
     MAX_SIM_MEMBERS,
     OP_CAS,
@@ -47,7 +40,6 @@ from tenure._proof.world cimport (
     OP_INCR,
     OP_SET,
     STATUS_OK,
-    STATUS_UNKNOWN,
     TRACE_APPLIED,
     TRACE_CAPACITY,
     TRACE_COMMIT,
@@ -56,7 +48,6 @@ from tenure._proof.world cimport (
     TRACE_FINISH,
     TRACE_LEASE_READ,
     TRACE_LEASE_START,
-    TRACE_PARTITION,
     TRACE_PAUSE,
     TRACE_ROLE,
     TRACE_SEND,
@@ -181,6 +172,7 @@ cdef bint to_operation(const Row* row, Operation* operation) noexcept nogil:
     return True
 
 
+@cython.final
 cdef class Simulator:
     """A world and its runs. `profile` is a dict with every field of `tenure.sim.Profile`, `guards_off` a bit mask."""
 
@@ -300,11 +292,12 @@ cdef str describe(const Trace* t):
     head = f"{t.at_ns / 1e6:12.3f} ms  {'m%d' % t.member if t.member else '--'} (own {t.local_ns / 1e6:.3f}, term {t.term})  "
     if t.what == TRACE_SEND or t.what == EV_DELIVER:
         return head + (
-            f"{'sends' if t.what == TRACE_SEND else 'steps'} {t.from_}->{t.to} {MESSAGES[t.type]}{' reject' if t.reject else ''}"
+            f"{'sends' if t.what == TRACE_SEND else 'steps'} {t.from_}->{t.to}"
+            f" {MESSAGES[<Py_ssize_t>t.type]}{' reject' if t.reject else ''}"
             f" term {t.term} index {t.index}/{t.log_term} commit {t.commit} entries {t.entries}"
             f" stamp {t.stamp_ns / 1e6:.3f} promise {t.promise_ns / 1e6:.3f} release {t.a} remaining {t.b / 1e6:.3f}")
     if t.what == TRACE_ROLE:
-        return head + f"is {ROLES[t.a]} of term {t.b}"
+        return head + f"is {ROLES[<Py_ssize_t>t.a]} of term {t.b}"
     if t.what == TRACE_CRASH:
         return head + f"crashes with {t.a} writes unsynced"
     if t.what == TRACE_PAUSE:
@@ -320,7 +313,7 @@ cdef str describe(const Trace* t):
     if t.what == TRACE_VIOLATION:
         return head + f"VIOLATION {VIOLATIONS.get(t.a)} (other {t.b})"
     if t.what == TRACE_FAULT:
-        return head + f"fault: {FAULTS[t.a]}"
+        return head + f"fault: {FAULTS[<Py_ssize_t>t.a]}"
     if t.what == TRACE_FINISH:
-        return head + f"operation {t.a} ends: {STATUSES[t.b]}"
+        return head + f"operation {t.a} ends: {STATUSES[<Py_ssize_t>t.b]}"
     return head + f"record {t.what} {t.a} {t.b}"

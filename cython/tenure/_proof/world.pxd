@@ -6,7 +6,7 @@ an address, a hash or the machine's clock. Layers, lowest first: world, monitor,
 faults, simulator.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint64_t, uint8_t
 
 from tenure._core.lease cimport LeaseWord
 from tenure._core.vec cimport Vec
@@ -270,7 +270,7 @@ cdef struct Member:
 
 cdef inline int64_t absent() noexcept nogil:
     """No value, in a row of the history."""
-    return -0x7fffffffffffffff - 1
+    return INT64_MIN
 
 
 cdef struct Client:

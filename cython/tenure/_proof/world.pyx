@@ -4,8 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from tenure._core.vec cimport Vec
-from tenure._proof.raft.types cimport Entry, Message, Snapshot, entries_push, entries_release, message_release, messages_release
+from tenure._proof.raft.types cimport Message, Snapshot, entries_push, entries_release, message_release
 
 cdef Event spare_event
 

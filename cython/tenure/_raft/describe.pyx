@@ -86,6 +86,7 @@ cdef str describe_duration(int64_t ns):
 
 def quote(bytes data not None) -> str:
     """The payload in double quotes with Go's escapes: readable UTF-8 as it is, every other byte as \\xNN."""
+    cdef str character                                    # not a code point: it is looked up as text
     parts = ['"']
     for character in data.decode("utf-8", "surrogateescape"):
         point = ord(character)

@@ -73,15 +73,15 @@ cdef void judge_rate(Raft* r, Progress* p, const Message* m) noexcept nogil:
     cdef bint refused
     if m.peer_clock_ns <= 0 or r.now_ns <= 0:
         return
-    if p.rate_stamp_ns != 0:
+    # A clock that went back was started anew with its machine: its rate is judged from here on.
+    if p.rate_stamp_ns != 0 and m.peer_clock_ns >= p.rate_peer_ns:
         at_least = m.stamp_ns - p.rate_received_ns
         if at_least < RATE_WINDOW_NS:
             return
         at_most = r.now_ns - p.rate_stamp_ns
         peer_elapsed = m.peer_clock_ns - p.rate_peer_ns
         refused = (
-            peer_elapsed < 0
-            or peer_elapsed > MAX_ELAPSED_NS
+            peer_elapsed > MAX_ELAPSED_NS
             or at_most > MAX_ELAPSED_NS
             or peer_elapsed * slow > at_most * fast
             or peer_elapsed * fast < at_least * slow

@@ -1,3 +1,5 @@
+from typing import final
+
 from tenure.sim.history import OpName, StatusName
 
 COUNTERS: tuple[str, ...]
@@ -9,6 +11,7 @@ OPERATIONS: dict[int, OpName]
 STATUSES: tuple[StatusName, ...]
 VIAS: tuple[str, ...]
 
+@final
 class Simulator:
     def __init__(
         self, seed: int, profile: dict[str, object], guards_off: int = 0, monitoring: bool = True, tracing: bool = False
