@@ -282,14 +282,14 @@ class Cluster:
             found = {id: status for id in self.members if (status := self.status(id)) is not None}
             if len(found) < len(self.members):
                 return None
-            places = {(status["applied"], status["last"], status["counters"]["state_hash_index"]) for status in found.values()}
-            return found if len(places) == 1 and len({*places.pop()}) == 1 else None
+            indexes = {status[name] for status in found.values() for name in ("applied", "applied_after", "last")}
+            return found if len(indexes) == 1 else None
 
         try:
             found = wait_until("all members have applied the same", equal, timeout_s, 0.02)
         except AssertionError as error:
             raise AssertionError(f"{error}: {[self.status(id) for id in self.members]}") from None
-        hashes = {id: status["counters"]["state_hash"] for id, status in found.items()}
+        hashes = {id: status["state_hash"] for id, status in found.items()}
         assert len(set(hashes.values())) == 1, f"the members' states differ at index {found[1]['applied']}: {hashes}"
         return found
 

@@ -85,12 +85,12 @@ def lead_with(cluster: Cluster, wanted: int) -> int:
 @pytest.mark.timeout(90)
 def test_a_sync_that_fails_stops_the_leader_alone(tmp_path: Path, book: Book, seed: int) -> None:
     """Fails when a failed sync is taken for a success, is asked again, or stops more than the member it belongs to."""
-    with Cluster(tmp_path, seed=seed, environment={"TENURE_STORAGE_FAULTS": "hold_unsynced"}, **QUICK) as cluster:
+    with Cluster(tmp_path, seed=seed, **QUICK) as cluster:
         with Load(cluster, book, clients=6, seed=seed) as load:
             load.wait_for_writes(100)
             leader = cluster.leader()
             term = cluster.leaders()[leader]
-            cluster.ask(leader, op="fault", what="fail_syncs")
+            cluster.ask(leader, op="fault", what="configure", arguments=["fail_sync=EIO"])
             wait_until("the leader has failed", lambda: (cluster.status(leader) or {}).get("state") == "failed", 10.0)
             cluster.leader(among=tuple(id for id in cluster.members if id != leader), above_term=term)
             load.wait_for_writes(100)
@@ -104,13 +104,13 @@ def test_a_sync_that_fails_stops_the_leader_alone(tmp_path: Path, book: Book, se
 @pytest.mark.timeout(90)
 def test_a_sync_that_stalls_costs_the_leader_its_leadership(tmp_path: Path, book: Book, seed: int) -> None:
     """Fails when a leader whose disk hangs keeps leading on heartbeats (H26), or acknowledges what is not on its disk."""
-    with Cluster(tmp_path, seed=seed, environment={"TENURE_STORAGE_FAULTS": "hold_unsynced"}, **QUICK) as cluster:
+    with Cluster(tmp_path, seed=seed, **QUICK) as cluster:
         with Load(cluster, book, clients=6, seed=seed) as load:
             load.wait_for_writes(100)
             leader = cluster.leader()
             term = cluster.leaders()[leader]
             began = time.monotonic()
-            cluster.ask(leader, op="fault", what="stall_syncs")
+            cluster.ask(leader, op="fault", what="configure", arguments=["stall_sync=until_told"])
             cluster.leader(among=tuple(id for id in cluster.members if id != leader), above_term=term)
             took_s = time.monotonic() - began
             load.wait_for_writes(100)
@@ -120,7 +120,7 @@ def test_a_sync_that_stalls_costs_the_leader_its_leadership(tmp_path: Path, book
             with contextlib.closing(Connection(cluster.port(leader))) as connection, contextlib.suppress(NoAnswerError):
                 answer = connection.ask(op="set", key="anything", value="x", timeout=1.0)
                 assert answer["status"] != "ok", answer
-            cluster.ask(leader, op="fault", what="release_syncs")
+            cluster.ask(leader, op="fault", what="let_syncs_go")
         assert set(load.codes()) <= FAILED, load.codes()
         print(f"succeeded after {took_s:.2f} s; {load.codes()}")
         judge(cluster, book)
