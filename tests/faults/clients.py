@@ -102,12 +102,20 @@ class Book:
         return answer
 
     def run(
-        self, connection: Connection, client: str, op: str, key: str, value: Any = None, **more: Any
+        self,
+        connection: Connection,
+        client: str,
+        op: str,
+        key: str,
+        value: Any = None,
+        *,
+        timeout_s: float = ANSWER_S,
+        **more: Any,
     ) -> dict[str, Any] | None:
         """Ask, and write down; NoAnswerError once that is done, if there was none."""
         call_ns = time.monotonic_ns()
         try:
-            answer = connection.ask(op=op, key=key, value=value, **more)
+            answer = connection.ask(timeout_s, op=op, key=key, value=value, **more)
         except NoAnswerError:
             self.note(client, op, key, value, call_ns, None)
             raise
@@ -123,6 +131,7 @@ class Client:
     book: Book
     seed: int
     pause_s: float = 0.002
+    answer_s: float = 1.5  # then it goes elsewhere: a member that stands still must not hold all clients
     shared_keys: int = 4
     counters: int = 2
     value_bytes: int = 0
@@ -158,7 +167,7 @@ class Client:
             op, key, value = self.choose(source, number, seen)
             began_ns = time.monotonic_ns()
             try:
-                answer = self.book.run(connection, self.name, op, key, value)
+                answer = self.book.run(connection, self.name, op, key, value, timeout_s=self.answer_s)
             except NoAnswerError:
                 self.count("no_answer")
                 connection.close()

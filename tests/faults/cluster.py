@@ -194,8 +194,10 @@ class Cluster:
         began = time.monotonic()
         self.processes[id].popen.terminate()
         code = self.processes[id].popen.wait(timeout_s)
+        took = time.monotonic() - began
+        self.processes[id].kill()
         assert code == 0, f"member {id} ended with {code}"
-        return time.monotonic() - began
+        return took
 
     def stop(self, id: int) -> None:
         """SIGSTOP, and wait until every thread of it stands still."""

@@ -243,6 +243,11 @@ def main() -> None:
     sys.setswitchinterval(0.001)
     logging.basicConfig(format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
 
+    faults = os.environ.get("TENURE_STORAGE_FAULTS")
+    if faults:
+        from tenure._storage import file_faults
+
+        file_faults.configure(faults)  # before anything is opened
     machine = KeyValueMachine()
     engine = NativeEngine(
         machine,

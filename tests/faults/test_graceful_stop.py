@@ -21,7 +21,7 @@ def test_a_graceful_stop_hands_over(tmp_path: Path, book: Book, seed: int, long:
     """
     gaps = []
     with Cluster(tmp_path, seed=seed, election_timeout_s=TIMEOUT_S) as cluster:
-        with Load(cluster, book, clients=6, seed=seed) as load:
+        with Load(cluster, book, clients=6, seed=seed, answer_s=8.0) as load:
             for _ in range(20 if long else 4):
                 load.wait_for_writes(100)
                 leader = cluster.leader()
