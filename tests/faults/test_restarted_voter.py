@@ -16,7 +16,7 @@ import pytest
 from tests.faults.clients import Book, Connection, NoAnswerError
 from tests.faults.cluster import POWER_LOSS, Cluster, judge
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 2.5
 PROMISE_S = TIMEOUT_S - 0.01
 SETTINGS: dict[str, Any] = {"election_timeout_s": TIMEOUT_S, "heartbeat_s": 0.1}
 
@@ -31,12 +31,17 @@ def test_a_voter_restarted_inside_the_lease_does_not_vote_early(
 ) -> None:
     """Fails when a restarted member votes before the longest promise it may have made has passed."""
     with Cluster(tmp_path, seed=seed, proxied=True, environment=POWER_LOSS, **SETTINGS) as cluster:
-        for number in range(10 if long else 1):
-            restarted_voter_round(cluster, book, number)
+        effective = 0
+        for number in range(20 if long else 3):
+            effective += restarted_voter_round(cluster, book, number)
+            if effective and not long:
+                break
+        assert effective, "the voter was never back inside the lease: nothing was tested"
         judge(cluster, book)
 
 
-def restarted_voter_round(cluster: Cluster, book: Book, number: int) -> None:
+def restarted_voter_round(cluster: Cluster, book: Book, number: int) -> bool:
+    """Whether the candidate asked for votes while the voter was back and the lease still held."""
     assert cluster.network is not None
     leader = cluster.leader()
     voter, candidate = (id for id in cluster.members if id != leader)
@@ -75,6 +80,8 @@ def restarted_voter_round(cluster: Cluster, book: Book, number: int) -> None:
                 elected_ns = time.monotonic_ns()
                 assert status["term"] > term
             time.sleep(0.005)
+        early_s = PROMISE_S - (elected_ns - spawned_ns) / 1e9
+        assert early_s <= 0, f"the restarted voter voted {early_s:.3f} s early"
         connection = stack.enter_context(contextlib.closing(Connection(cluster.port(candidate))))
         assert book.run(connection, "writer", "set", key, "after")["status"] == "ok"
         answer = book.run(reader, "reader", "get", key, mode="lease_only")
@@ -84,7 +91,6 @@ def restarted_voter_round(cluster: Cluster, book: Book, number: int) -> None:
         f"{(last_lease_read_ns - held_ns) / 1e9:.2f} s after the cut; elected {(elected_ns - spawned_ns) / 1e9:.3f} s "
         f"after the voter's start, promise {PROMISE_S:.2f} s"
     )
-    assert campaigns_in_lease > 0, "the voter was not back inside the lease: nothing was tested"
-    assert elected_ns - spawned_ns >= PROMISE_S * 1e9, "the restarted voter voted early"
     assert elected_ns - spawned_ns <= (PROMISE_S + 2 * TIMEOUT_S) * 1e9, "the restarted voter waited for too long"
     cluster.network.let_go()
+    return campaigns_in_lease > 0
