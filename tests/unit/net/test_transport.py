@@ -126,17 +126,18 @@ def test_a_full_queue_drops_and_reports_once_for_each_spell() -> None:
     one.add_peer(2, "127.0.0.1", host.port)
     peer = host.welcome(one)
     message = append(1, 2, bytes(60_000))
-    for spell in (1, 2):
-        sent = 0
-        while one.send(message):
-            sent += 1
-            one.flush()
-            assert sent < 1000
-        for _ in range(20):
-            assert not one.send(message)
+    dropped = 0
+    for _ in (1, 2):
+        sent = in_a_row = 0
+        while in_a_row < 20:  # the kernel's buffers may still grow after the first drop
+            if one.send(message):
+                sent, in_a_row = sent + 1, 0
+            else:
+                dropped, in_a_row = dropped + 1, in_a_row + 1
             one.pump()
+            assert sent < 1000
         assert one.unreachable() == [2]
-        assert one.statistics(2)["dropped_messages"] == 21 * spell
+        assert one.statistics(2)["dropped_messages"] == dropped
         assert one.statistics(2)["queued_bytes"] <= 1 << 20
         arrived = 0
 
