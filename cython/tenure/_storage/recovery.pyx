@@ -244,9 +244,8 @@ cdef int replay_body(Recovery* recovery, uint64_t size, uint32_t count) noexcept
     """Every record of a batch whose checksum holds. 0 or a StorageCode."""
     cdef RecordHeader record
     cdef uint64_t at = 0
-    cdef uint32_t i
     cdef int result
-    for i in range(count):
+    for _ in range(count):
         if size - at < sizeof(record):
             return STORAGE_CORRUPT
         memcpy(&record, recovery.body.data + at, sizeof(record))

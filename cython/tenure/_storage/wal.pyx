@@ -51,7 +51,7 @@ from tenure._storage.segment cimport (
 
 import os
 
-from tenure._storage import records
+from tenure._storage import records as shapes
 from tenure.errors import Closed, InvalidArgument
 
 
@@ -583,7 +583,7 @@ cdef object recovered_group(RecoveredGroup* found):
     cdef Configuration* members = &found.snapshot.configuration
     snapshot = None
     if found.has_snapshot:
-        snapshot = records.Snapshot(
+        snapshot = shapes.Snapshot(
             found.snapshot.index, found.snapshot.term, ids(members.voters, members.voters_count),
             ids(members.outgoing, members.outgoing_count), ids(members.learners, members.learners_count),
             ids(members.learners_next, members.learners_next_count), bool(members.auto_leave))
@@ -591,9 +591,9 @@ cdef object recovered_group(RecoveredGroup* found):
     for i in range(found.entries.size):
         entry = &found.entries.data[i]
         data = entry.data.bytes()[:entry.data.size] if entry.data != NULL else b""
-        entries.append(records.Entry(entry.term, entry.index, data, entry.kind))
-    hard = records.HardState(found.hard.term, found.hard.vote, found.hard.commit, found.hard.promise_bound_ns)
-    return records.RecoveredGroup(hard, snapshot, entries)
+        entries.append(shapes.Entry(entry.term, entry.index, data, entry.kind))
+    hard = shapes.HardState(found.hard.term, found.hard.vote, found.hard.commit, found.hard.promise_bound_ns)
+    return shapes.RecoveredGroup(hard, snapshot, entries)
 
 
 @cython.final
@@ -696,7 +696,7 @@ cdef class WriteAheadLog:
             code = wal_compact(wal)
         self.check(code)
 
-    def recovered(self) -> dict[int, records.RecoveredGroup]:
+    def recovered(self) -> dict[int, shapes.RecoveredGroup]:
         """What the directory held when it was opened, by group."""
         cdef Wal* wal = self.alive()
         cdef size_t i

@@ -156,10 +156,12 @@ def test_on_a_full_disk_terms_and_votes_still_persist(open_log):
     log = open_log()
     index = 0
     file_faults.configure(FULL)
-    with pytest.raises(errors.DiskFull):
+    try:
         while True:
             append(log, index + 1, 500)
             index += 1
+    except errors.DiskFull:
+        pass
     log.close()
     with open_log() as log:  # still full
         found = log.recovered()[1]
@@ -183,11 +185,13 @@ def test_the_reserve_ends_too_and_says_so(open_log):
     log = open_log()
     file_faults.configure(FULL)
     term = 0
-    with pytest.raises(errors.DiskFull):
+    try:
         while True:
             log.add(1, hard=(term + 1, 1, 0, 0))
             log.flush()
             term += 1
+    except errors.DiskFull:
+        pass
     log.close()
     file_faults.clear()
     with open_log() as log:

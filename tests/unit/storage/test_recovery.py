@@ -332,7 +332,7 @@ def test_mutated_files_give_typed_errors_or_a_valid_prefix(fuzz_ground, edits):
     for how, which, where, size, value in edits:
         path = segments[which % len(segments)]
         data = bytearray(path.read_bytes())
-        at = int(where * max(len(data) - 1, 0)) if len(data) else 0
+        at = int(where * max(len(data) - 1, 0)) if data else 0
         if how == "flip" and data:
             data[at] ^= value or 1
         elif how == "fill":
