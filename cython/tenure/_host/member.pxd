@@ -119,6 +119,7 @@ cdef struct Member:
     int64_t oldest_write_ns     # CLOCK_MONOTONIC when the oldest write in flight was queued; 0 = none
     int32_t writes_in_flight
     int32_t last_role
+    uint64_t last_lead
     bint lease_was_valid
     bint stalled
     bint stopped                # failed or closed, and everybody was told
