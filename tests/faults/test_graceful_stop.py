@@ -34,7 +34,9 @@ def test_a_graceful_stop_hands_over(tmp_path: Path, book: Book, seed: int, long:
                 gaps.append(max(later - earlier for earlier, later in pairwise(answers)) / 1e9)
                 cluster.start(leader)
         slowest_s = max(client.slowest_ns for client in load.clients) / 1e9
-        print(f"gaps {[f'{gap:.3f}' for gap in sorted(gaps)]} s, slowest call {slowest_s:.3f} s, refusals {load.codes()}")
+        print(
+            f"gaps {[f'{gap:.3f}' for gap in sorted(gaps)]} s, slowest call {slowest_s:.3f} s, refusals {load.codes()}"
+        )
         judge(cluster, book)
     assert sorted(gaps)[int(len(gaps) * 0.99) - 1] < TIMEOUT_S / 2
     assert slowest_s < TIMEOUT_S
