@@ -4,7 +4,7 @@ Nothing here trusts its input: sizes are compared with what is left before anyth
 whole, with every command inside a batch, before the first of it takes effect.
 """
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, UINT32_MAX
+from libc.stdint cimport INT64_MAX, UINT32_MAX
 from libc.string cimport memcpy
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
