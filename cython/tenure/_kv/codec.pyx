@@ -121,6 +121,8 @@ cdef bint check(const char* bytes, uint32_t size, Command* command, bint inside)
         at += 4
         if length > <uint64_t> (end - at):
             return False
+        if length > VALUE_LIMIT_BYTES and command.opcode != OP_BATCH:
+            return False
         if command.opcode == OP_BATCH and not check(at, length, &nested, True):
             return False
         if command.opcode == OP_INCRBY and i == 1 and length != 8:
