@@ -5,7 +5,8 @@ from any thread, linearizable after a fence. Before that (in tests and tools) `a
 one thread at a time.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -73,6 +74,7 @@ cdef extern from "<string.h>" nogil:
     void* memcpy_bytes "memcpy"(void* into, const void* source, size_t size) noexcept
 
 
+@cython.final
 cdef class KeyValueMachine(NativeMachine):
     """The native key-value store of one group."""
 
