@@ -34,9 +34,9 @@ cdef enum:
 
 # ---- the functions of the state machine
 
-cdef void machine_apply(
+cdef bint machine_apply(
         void* self, uint64_t index, uint64_t term, const char* command, uint32_t size, Blob** result) noexcept nogil:
-    store_apply(<Store*> self, command, size, result)
+    return store_apply(<Store*> self, command, size, result)
 
 
 cdef uint64_t machine_hash(void* self) noexcept nogil:
