@@ -60,7 +60,7 @@ from tenure._host.member cimport (
     member_tick,
     member_written,
 )
-from tenure._host.waiter cimport Waiter, waiter_answer
+from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
 from tenure._net.transport cimport (
     TransportCallbacks,
@@ -155,8 +155,11 @@ cdef void answer(Submission* s, Member* m, int code) noexcept nogil:
 
 
 cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
+    cdef Caller caller
     if s.kind == SUBMIT_READ:
-        member_read(m, s.waiter, now_ns)
+        caller.waiter = s.waiter
+        caller.completion = NULL
+        member_read(m, &caller, now_ns)
         s.waiter = NULL
     elif s.kind == SUBMIT_TRANSFER:
         answer(s, m, raft_transfer(m.raft, s.argument, now_ns))
@@ -174,15 +177,16 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
 cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
     """The run of proposals for one group at the head of `taken` becomes one append. Returns how many."""
     cdef Blob* payloads[MAX_SUBMISSIONS]
-    cdef Waiter* waiters[MAX_SUBMISSIONS]
+    cdef Caller callers[MAX_SUBMISSIONS]
     cdef size_t run = 0
     while run < count and taken[run].kind == SUBMIT_PROPOSE and taken[run].group == m.group:
         payloads[run] = taken[run].payload
-        waiters[run] = taken[run].waiter
+        callers[run].waiter = taken[run].waiter
+        callers[run].completion = NULL
         taken[run].payload = NULL
         taken[run].waiter = NULL
         run += 1
-    member_propose(m, payloads, waiters, run, now_ns)
+    member_propose(m, payloads, callers, run, now_ns)
     return run
 
 
