@@ -12,8 +12,10 @@ from tenure._net.transport cimport Transport
 cdef Front* front_open(
     const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Store* store, uint64_t incarnation,
     int* error) noexcept nogil
-# After the loop has ended, before the member goes.
+# After the loop has ended, before transport and member go: closes every socket and gives up what is under way. Its gauges can be
+# read until it is freed.
 cdef void front_close(Front* f) noexcept nogil
+cdef void front_free(Front* f) noexcept nogil           # closed before; null is fine
 
 # epoll reported `events` for a token with REDIS_TOKEN_TAG in its high byte.
 cdef void front_on_event(Front* f, uint64_t token, uint32_t events) noexcept nogil

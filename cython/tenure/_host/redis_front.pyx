@@ -399,14 +399,13 @@ cdef Front* front_open(
         error[0] = listen_on(f)
     if error[0] != 0:
         front_close(f)
+        front_free(f)
         return NULL
     return f
 
 
 cdef void front_close(Front* f) noexcept nogil:
     cdef size_t i
-    if f == NULL:
-        return
     front_stop(f)
     for i in range(f.clients.size):
         if f.clients.data[i] != NULL:
@@ -422,6 +421,11 @@ cdef void front_close(Front* f) noexcept nogil:
     f.ready.release()
     f.dirty.release()
     f.arguments.release()
+
+
+cdef void front_free(Front* f) noexcept nogil:
+    if f == NULL:
+        return
     store_release(f.store)
     front_gauges_free(f.gauges)
     free(<void*>f.config.address)
