@@ -62,6 +62,7 @@ from tenure._storage.directory cimport directory_open
 from tenure._storage.error cimport StorageError
 from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
 
+from tenure.config import check_listen_address
 from tenure.errors import Closed, ForkedProcess, Overloaded
 
 PROPOSE = SUBMIT_PROPOSE
@@ -182,6 +183,7 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     cdef dict left = {name: value for name, value in options.items() if name.startswith("redis_")}
     left.pop("redis_listen", None)
     left.pop("redis_password", None)
+    left.pop("redis_insecure", None)
     front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
     front.limits.argument_bytes = left.pop("redis_max_argument_bytes", 512 << 20)
     front.limits.request_bytes = left.pop("redis_max_request_bytes", 1 << 30)
@@ -334,6 +336,7 @@ cdef class HostCore:
         if not isinstance(machine, KeyValueMachine):
             raise TypeError("Redis clients need the native key-value machine")
         address, port = options["redis_listen"]
+        check_listen_address(address.decode(), insecure=options.get("redis_insecure", False))
         config.address = address
         config.port = port
         if password:

@@ -158,6 +158,10 @@ cdef bint life_to_instant(int64_t amount, bint seconds, bint relative, int64_t n
     return True
 
 
+cdef bint word_is_seconds(const Slice* word) noexcept nogil:
+    return word.data[0] == c"e" or word.data[0] == c"E"
+
+
 cdef Translation translate_set(
         const RedisCommand* command, const Slice* arguments, uint32_t count, int64_t now_ms, Vec[char]* out,
         Blob** encoded) noexcept nogil:
@@ -177,11 +181,13 @@ cdef Translation translate_set(
             flags |= SET_GET
         elif is_word(word, b"keepttl") and life == NULL:
             flags |= SET_KEEPTTL
-        elif i + 1 < count and life == NULL and not flags & SET_KEEPTTL and (
+        elif i + 1 < count and not flags & SET_KEEPTTL and (
                 is_word(word, b"ex") or is_word(word, b"px") or is_word(word, b"exat") or is_word(word, b"pxat")):
-            seconds = word.data[0] == c"e" or word.data[0] == c"E"
+            if life != NULL and (seconds != word_is_seconds(word) or relative != (word.size == 2)):
+                return replied(error(out, b"ERR syntax error"))
+            seconds = word_is_seconds(word)
             relative = word.size == 2
-            i += 1
+            i += 1                                        # the same word again: the last one counts
             life = &arguments[i]
         else:
             return replied(error(out, b"ERR syntax error"))

@@ -350,7 +350,7 @@ cdef bint config(Front* f, Client* c, const Slice* arguments, uint32_t count) no
     cdef char digits[20]
     cdef int32_t found = 0, i
     cdef uint32_t k
-    cdef bint chosen[SETTINGS]
+    cdef const Slice* chosen[SETTINGS]                    # the pattern that chose it
     cdef bint enough
     if is_word(&arguments[1], b"resetstat") and count == 2:
         return reply_simple(out, b"OK")
@@ -364,16 +364,19 @@ cdef bint config(Front* f, Client* c, const Slice* arguments, uint32_t count) no
         return wrong_arity(out, b"config", arguments[1].data, arguments[1].size)
     settings(f, names, texts, numbers)
     for i in range(SETTINGS):
-        chosen[i] = False
+        chosen[i] = NULL
         for k in range(2, count):
-            if glob(arguments[k].data, arguments[k].size, names[i], strlen(names[i])):
-                chosen[i] = True
-        if chosen[i]:
+            if chosen[i] == NULL and glob(arguments[k].data, arguments[k].size, names[i], strlen(names[i])):
+                chosen[i] = &arguments[k]
+        if chosen[i] != NULL:
             found += 1
     enough = reply_map(out, found, c.protocol)
     for i in range(SETTINGS):
-        if chosen[i]:
-            enough = enough and bulk_text(out, names[i])
+        if chosen[i] != NULL:
+            if is_word(chosen[i], names[i]):
+                enough = enough and reply_bulk(out, chosen[i].data, chosen[i].size)     # a name comes back as it was spelt
+            else:
+                enough = enough and bulk_text(out, names[i])
             if texts[i] != NULL:
                 enough = enough and bulk_text(out, texts[i])
             else:
@@ -546,8 +549,10 @@ cdef bint ping(Client* c, const Slice* arguments, uint32_t count) noexcept nogil
 
 cdef bint select(Client* c, const Slice* argument) noexcept nogil:
     cdef int64_t number = 0
-    if not resp_integer(argument.data, argument.size, &number) or number > 2147483647 or number < -2147483648:
+    if not resp_integer(argument.data, argument.size, &number):
         return error(&c.output, b"ERR value is not an integer or out of range")
+    if number > 2147483647 or number < -2147483648:
+        return error(&c.output, b"ERR value is out of range, value must between -2147483648 and 2147483647")
     if number != 0:
         return error(&c.output, b"ERR DB index is out of range")
     return reply_simple(&c.output, b"OK")
