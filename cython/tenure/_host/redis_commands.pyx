@@ -1,57 +1,24 @@
 """Requests in, encoded commands and replies out: the meaning of each Redis command, apart from who asked and how it is fenced.
 
-Every error text is Redis's own, checked against a real server by a differential test. What a write depends on is decided
-in apply (`tenure._kv`), so a translation looks at nothing but its arguments; whatever can be refused without the store is
-refused here, before anything is proposed.
+Every error text is Redis's own, checked against a real server by a differential test. What a write depends on is
+decided in apply (`tenure._kv`), so a translation looks at nothing but its arguments; whatever can be refused without
+the store is refused here, before anything is proposed.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, strlen
 
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport (
-    COUNTER_BITS,
-    ERROR_NOT_AN_INTEGER,
-    ERROR_OVERFLOW,
-    ERROR_TOO_LARGE,
-    OP_APPEND,
-    OP_DEL,
-    OP_EXPIREAT,
-    OP_FLUSHALL,
-    OP_GETDEL,
-    OP_GETSET,
-    OP_INCRBY,
-    OP_MSET,
-    OP_PERSIST,
-    OP_SET,
-    OP_SETNX,
-    RESULT_BYTES,
-    RESULT_ERROR,
-    RESULT_INTEGER,
-    RESULT_NIL,
-    RESULT_OK,
-    SET_GET,
-    SET_KEEPTTL,
-    SET_NX,
-    SET_XX,
-    Opcode,
-    Result,
-    Slice,
-    command_new,
+    COUNTER_BITS, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE, OP_APPEND, OP_DEL, OP_EXPIREAT,
+    OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY, OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_BYTES, RESULT_ERROR,
+    RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX, Opcode, Result, Slice, command_new,
     result_read,
 )
-from tenure._kv.store cimport STORE_ABSENT, STORE_FAILED, STORE_FOUND, Store, StoreCode, store_get, store_size
+from tenure._kv.store cimport STORE_ABSENT, STORE_FOUND, Store, StoreCode, store_get, store_size
 from tenure._net.resp cimport (
-    reply_array,
-    reply_bulk,
-    reply_error,
-    reply_integer,
-    reply_nil,
-    reply_raw,
-    reply_simple,
-    resp_integer,
-    resp_is,
+    reply_array, reply_bulk, reply_error, reply_integer, reply_nil, reply_raw, resp_integer, resp_is,
 )
 
 cdef enum:

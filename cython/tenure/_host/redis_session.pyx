@@ -12,39 +12,14 @@ from tenure._core.lease cimport lease_expiry_ns
 from tenure._core.vec cimport Vec
 from tenure._host.member cimport Member
 from tenure._host.redis_commands cimport (
-    CMD_AUTH,
-    CMD_CLIENT,
-    CMD_COMMAND,
-    CMD_CONFIG,
-    CMD_ECHO,
-    CMD_HELLO,
-    CMD_INFO,
-    CMD_PING,
-    CMD_QUIT,
-    KIND_READ,
-    KIND_WRITE,
-    REDIS_COMMANDS,
-    REDIS_COMMANDS_COUNT,
-    error,
-    redis_command_find,
-    wrong_arity,
+    CMD_AUTH, CMD_CLIENT, CMD_COMMAND, CMD_CONFIG, CMD_ECHO, CMD_HELLO, CMD_INFO, CMD_PING, CMD_QUIT, KIND_READ,
+    KIND_WRITE, REDIS_COMMANDS, REDIS_COMMANDS_COUNT, error, redis_command_find, wrong_arity,
 )
 from tenure._host.redis_types cimport NAME_BYTES
 from tenure._kv.store cimport store_size
 from tenure._net.resp cimport (
-    reply_array,
-    reply_bulk,
-    reply_error,
-    reply_integer,
-    reply_map,
-    reply_nil,
-    reply_raw,
-    reply_set,
-    reply_simple,
-    reply_text,
-    resp_format,
-    resp_integer,
-    resp_is,
+    reply_array, reply_bulk, reply_error, reply_integer, reply_map, reply_nil, reply_raw, reply_set, reply_simple,
+    reply_text, resp_format, resp_integer, resp_is,
 )
 from tenure._raft.types cimport LEADER
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,7 +72,9 @@ def listed(name: str, part: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[
 commands = st.one_of(
     command("GET", keys),
     command("set", keys, values),
-    st.tuples(keys, values, st.lists(set_option, max_size=3)).map(lambda t: [b"SET", t[0], t[1], *sum(t[2], [])]),
+    st.tuples(keys, values, st.lists(set_option, max_size=3)).map(
+        lambda t: [b"SET", t[0], t[1], *itertools.chain(*t[2])]
+    ),
     command("SETNX", keys, values),
     command("SETEX", keys, lives, values),
     command("PSETEX", keys, lives, values),

@@ -89,7 +89,7 @@ def test_lines(line: bytes, wanted: list[list[bytes]]) -> None:
     ],
 )
 def test_faults(data: bytes, error: str) -> None:
-    for cuts in ([], [1], [len(data) // 2], list(range(0, min(len(data), 40)))):
+    for cuts in ([], [1], [len(data) // 2], list(range(min(len(data), 40)))):
         with pytest.raises(ProtocolError) as caught:
             feed_in_pieces(RequestParser(), data, cuts)
         assert str(caught.value) == f"Protocol error: {error}"
