@@ -14,7 +14,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from libcpp.atomic cimport memory_order_relaxed
+from libcpp.atomic cimport memory_order_relaxed, memory_order_release
 
 from tenure._core.applied_index cimport AppliedIndex, applied_new
 from tenure._core.blob cimport Blob, blob_new
@@ -23,7 +23,14 @@ from tenure._core.fence cimport Fence
 from tenure._core.lease cimport Lease, lease_new
 from tenure._core.queue cimport queue_free, queue_open, queue_pop_batch
 from tenure._core.state_machine cimport NativeMachine
-from tenure._core.wakeup cimport loop_wakeup_arm, loop_wakeup_drain, loop_wakeup_open, wakeup_notify, wakeup_wait
+from tenure._core.wakeup cimport (
+    loop_wakeup_arm,
+    loop_wakeup_drain,
+    loop_wakeup_notify,
+    loop_wakeup_open,
+    wakeup_notify,
+    wakeup_wait,
+)
 from tenure._host.loop cimport (
     SUBMIT_APPLIED,
     SUBMIT_CAMPAIGN,
@@ -317,9 +324,14 @@ cdef class HostCore:
             raise OSError(code, "the host's threads could not be started")
         self.started = True
 
-    def close(self, bint at_once) -> None:
-        """End every thread and answer everybody. The caller sees to it that it runs once and nothing is submitted after."""
+    def close(self, bint at_once, int64_t limit_ns=-1) -> None:
+        """End every thread and answer everybody. The caller sees to it that it runs once and nothing is submitted after.
+
+        A graceful end takes `limit_ns` at most; negative: what the options say.
+        """
         self.check_fork()
+        if limit_ns >= 0:
+            self.host.config.shutdown_limit_ns = limit_ns  # read by the loop once it sees that it must stop
         self.closed = True
         if not self.started:
             return
@@ -327,6 +339,13 @@ cdef class HostCore:
             host_stop(self.host, at_once)
         self.started = False
         wakeup_notify(&self.apply_wakeup)
+
+    def hurry(self) -> None:
+        """Make an end that another thread waits for in `close` come at once. Harmless at any other time after it."""
+        self.check_fork()
+        # release: as in host_stop
+        self.host.shared.stopping.store(2, memory_order_release)
+        loop_wakeup_notify(&self.host.shared.wakeup)
 
     cdef int check_fork(self) except -1:
         if os.getpid() != self.pid:
@@ -336,7 +355,7 @@ cdef class HostCore:
     @property
     def port(self) -> int:
         """Where peers reach this member."""
-        return transport_port(self.host.transport)
+        return 0 if self.host.transport == NULL else transport_port(self.host.transport)
 
     # ---- submissions
 

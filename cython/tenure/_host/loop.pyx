@@ -374,10 +374,26 @@ cdef void host_stop(Host* host, bint at_once) noexcept nogil:
     pthread_join(host.shared.thread, NULL)
     writer_stop(host.writer)
     host.writer = NULL
-    while queue_pop_batch(&host.shared.submissions, <void**>&left, 1):
-        waiter_answer(left.waiter, OUTCOME_CLOSED, 0, 0, 0, NULL)
-        submission_free(left)
+    # A producer may stand between its claim and its hand-over: the queue is empty for good once every claim was popped.
+    while not queue_drained(&host.shared.submissions):
+        if queue_pop_batch(&host.shared.submissions, <void**>&left, 1):
+            waiter_answer(left.waiter, OUTCOME_CLOSED, 0, 0, 0, NULL)
+            submission_free(left)
+    release_resources(host)
     wakeup_notify(&host.shared.events_wakeup)
+
+
+cdef void release_resources(Host* host) noexcept nogil:
+    """Sockets, log and the lock of the directory: somebody may open the same directory as soon as this one is closed."""
+    if host.transport != NULL:
+        transport_close(host.transport)
+        host.transport = NULL
+    if host.wal != NULL:
+        wal_close(host.wal)
+        host.wal = NULL
+    if host.directory != NULL:
+        directory_close(host.directory)
+        host.directory = NULL
 
 
 cdef void host_free(Host* host) noexcept nogil:
@@ -386,12 +402,7 @@ cdef void host_free(Host* host) noexcept nogil:
     for i in range(host.members.size):
         member_release(host.members.data[i])
     host.members.release()
-    if host.transport != NULL:
-        transport_close(host.transport)
-    if host.wal != NULL:
-        wal_close(host.wal)
-    if host.directory != NULL:
-        directory_close(host.directory)
+    release_resources(host)
     if host.shared != NULL:
         while queue_pop_batch(&host.shared.events, &event, 1):
             free(event)
