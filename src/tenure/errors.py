@@ -141,6 +141,18 @@ class MemberFailed(Refused):
         self.cause = cause
 
 
+class AddressUnavailable(Refused):
+    """The member cannot listen on `address`; `errno` says why."""
+
+    code = "address_unavailable"
+    retryable = True
+
+    def __init__(self, message: str = "", /, *, address: str | None = None, errno: int | None = None) -> None:
+        super().__init__(message, address=address, errno=errno)
+        self.address = address
+        self.errno = errno
+
+
 class StorageError(TenureError):
     """The directory, its log or its disk cannot be relied on. `path` and `errno` say where and what, where known."""
 

@@ -27,6 +27,7 @@ STABLE = {
     "closed": False,
     "forked_process": False,
     "member_failed": False,
+    "address_unavailable": True,
     "storage": False,
     "corrupt_log": False,
     "directory_locked": True,

@@ -1,0 +1,1 @@
+"""Nothing for Python: dumps are reached through `tenure._kv.machine`."""

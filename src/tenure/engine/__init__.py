@@ -1,0 +1,48 @@
+"""Engines: the handle of one member of a replicated group. `NativeEngine` is tenure's own, compiled one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tenure.engine.protocol import (
+    Command,
+    Configuration,
+    Engine,
+    LeaseProvider,
+    LeaseReader,
+    ProposalResult,
+    State,
+    StateMachine,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from tenure.engine.aio import AsyncEngine
+    from tenure.engine.native import NativeEngine
+
+__all__ = [
+    "AsyncEngine",
+    "Command",
+    "Configuration",
+    "Engine",
+    "LeaseProvider",
+    "LeaseReader",
+    "NativeEngine",
+    "ProposalResult",
+    "State",
+    "StateMachine",
+    "Status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The compiled host is loaded with the first use of an engine that needs it."""
+    if name == "NativeEngine":
+        from tenure.engine.native import NativeEngine
+
+        return NativeEngine
+    if name == "AsyncEngine":
+        from tenure.engine.aio import AsyncEngine
+
+        return AsyncEngine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,212 @@
+"""The one end of an engine, however many ask for it.
+
+The first `close` starts a thread that stops the host; everybody who closes waits for that same end, each no longer
+than it wants to. Whoever loses patience, presses Ctrl-C or asks for no grace makes the end come at once. What is
+still open when the interpreter exits is closed then, all engines together; an engine that was merely forgotten is
+closed in the background.
+
+A `Lifecycle` knows the host but not the engine, so the threads that hold it do not keep a forgotten engine alive. In
+a forked child it does nothing at all: the threads are not there, and the sockets and the log belong to the parent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tenure.errors import Closed, ForkedProcess, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenure._host.core import HostCore
+
+__all__ = ["LAST_CALL_S", "Lifecycle"]
+
+logger = logging.getLogger("tenure.engine")
+
+LAST_CALL_S = 2.0  # after the order to stop at once: what a disk that still answers needs, and more
+PUMP_STOP_S = 1.0
+
+open_ones: set[Lifecycle] = set()
+open_ones_lock = threading.Lock()
+
+
+class Lifecycle:
+    """Open, closing, closed. Any thread may call anything."""
+
+    def __init__(self, core: HostCore, shutdown_timeout_s: float) -> None:
+        self._core = core
+        self._shutdown_timeout_s = shutdown_timeout_s
+        self._pid = os.getpid()
+        self._lock = threading.RLock()  # reentrant: a signal handler may close in the middle of a close
+        self._pumps: list[threading.Thread] = []
+        self._at_end: list[Callable[[], None]] = []
+        self._drained: Callable[[], bool] | None = None
+        self._ended = threading.Event()
+        self._limit_s = shutdown_timeout_s
+        self._at_once = False
+        self.closing = threading.Event()
+        self.stopped = False  # the host's threads are gone; the pumps end when they see it
+        with open_ones_lock:
+            open_ones.add(self)
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that opened the engine."""
+        return os.getpid() != self._pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything is over."""
+        return self._ended.is_set()
+
+    def check(self) -> None:
+        """Pass while the engine may be used.
+
+        Raises:
+            ForkedProcess: not in this process.
+            Closed: no longer.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedProcess("this process is a fork: the engine belongs to its parent")
+        if self.closing.is_set():
+            raise Closed("the engine is closed")
+
+    def pump(self, name: str, body: Callable[[], None]) -> None:
+        """Run `body` in a thread that ends when it sees `stopped`."""
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        self._pumps.append(thread)
+        thread.start()
+
+    def before_stop(self, drained: Callable[[], bool]) -> None:
+        """Let a graceful end wait, within its limit, until `drained` says True."""
+        self._drained = drained
+
+    def grace_s(self, timeout_s: float | None) -> float:
+        """How long an end may take before it is made to come at once."""
+        return self._shutdown_timeout_s if timeout_s is None else max(0.0, timeout_s)
+
+    def stuck(self) -> Timeout:
+        """The error for an end that does not come."""
+        return Timeout("the member has not stopped: its disk or its state machine does not answer")
+
+    def at_end(self, fn: Callable[[], None]) -> None:
+        """Have `fn` called once the host has stopped; at once when it has."""
+        with self._lock:
+            if not self._ended.is_set():
+                self._at_end.append(fn)
+                return
+        fn()
+
+    def begin(self, *, graceful: bool = True, limit_s: float | None = None) -> None:
+        """Start the end, or hasten one that is under way. Returns at once."""
+        if self.forked:
+            return
+        with self._lock:
+            self._at_once = self._at_once or not graceful
+            first = not self.closing.is_set()
+            if first:
+                self._limit_s = self._shutdown_timeout_s if limit_s is None else limit_s
+                self.closing.set()
+        if first:
+            try:
+                threading.Thread(target=self._finish, name="tenure-close", daemon=True).start()
+            except RuntimeError:  # the interpreter is past starting threads
+                self._finish()
+        elif not graceful:
+            self._hurry()
+
+    def _hurry(self) -> None:
+        self._at_once = True
+        if not self.stopped:
+            self._core.hurry()
+
+    def close(self, *, graceful: bool = True, timeout: float | None = None) -> None:
+        """Start the end and wait for it.
+
+        Raises:
+            Timeout: the host has not stopped: its disk or its state machine does not answer.
+        """
+        if self.forked:
+            return
+        limit_s = self.grace_s(timeout)
+        self.begin(graceful=graceful, limit_s=limit_s)
+        if threading.current_thread() in self._pumps:
+            return  # a callback or a state machine that closes its own engine: the end waits for it
+        try:
+            if self._ended.wait(limit_s):
+                return
+            self._wait_at_once()
+        except BaseException:
+            self._hurry()
+            raise
+
+    def _wait_at_once(self) -> None:
+        give_up = time.monotonic() + LAST_CALL_S
+        while time.monotonic() < give_up:
+            self._hurry()
+            if self._ended.wait(0.1):
+                return
+        raise self.stuck()
+
+    def _drain(self, until: float) -> None:
+        while self._drained is not None and not (self._drained() or self._at_once or time.monotonic() > until):
+            time.sleep(0.001)
+
+    def _finish(self) -> None:
+        until = time.monotonic() + min(self._limit_s, 1e6)
+        try:
+            self._drain(until)
+            self._core.close(self._at_once, max(0, int((until - time.monotonic()) * 1e9)))
+        except Exception:
+            logger.exception("the host did not stop cleanly")
+        self.stopped = True
+        for thread in self._pumps:
+            thread.join(PUMP_STOP_S)
+            if thread.is_alive():
+                logger.warning("thread %s is still busy and is left behind", thread.name)
+        with open_ones_lock:
+            open_ones.discard(self)
+        with self._lock:
+            self._ended.set()
+            waiting, self._at_end = self._at_end, []
+        for fn in waiting:
+            try:
+                fn()
+            except Exception:
+                logger.exception("a task of the shutdown failed")
+
+    def abandon(self) -> None:
+        """The engine was forgotten: stop in the background, and never in a forked child."""
+        if not self.forked and not self.closing.is_set():
+            logger.warning("an engine was not closed; it is being closed now")
+            self.begin()
+
+
+def close_what_is_open() -> None:
+    """At exit: every engine, side by side, so that exiting takes no longer than the slowest."""
+    with open_ones_lock:
+        left = [one for one in open_ones if not one.forked]
+    for one in left:
+        one.begin()
+    for one in left:
+        try:
+            one.close()
+        except Timeout:
+            logger.warning("an engine could not be closed before the interpreter exits")
+
+
+def after_fork_in_child() -> None:
+    """The child owns no engine, and a lock held by a thread of the parent would stay held for ever."""
+    global open_ones_lock
+    open_ones_lock = threading.Lock()
+    open_ones.clear()
+
+
+atexit.register(close_what_is_open)
+os.register_at_fork(after_in_child=after_fork_in_child)

@@ -1,0 +1,545 @@
+"""`NativeEngine`: one member of one group, run by the compiled host of this process.
+
+Everything that waits, waits without the GIL; everything that is decided, is decided below. This class turns arguments
+into submissions and outcomes into results or typed errors. Any thread may call anything at any time, also while
+another closes. After `close` every call raises `Closed`, `try_lease_read` answers None, and the properties keep
+answering. In a forked child every call raises `ForkedProcess`; `close` does nothing there.
+
+A time limit that passes while a command is under way raises `OutcomeUnknown`, never a timeout: it may still take
+effect. Ctrl-C ends the wait, not the operation. Ctrl-C during `close` makes the end come at once; a second signal is
+never ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import math
+import os
+import socket
+import time
+import uuid
+import weakref
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from tenure._core.clock import granularity_ns, now_ns
+from tenure._core.state_machine import NativeMachine
+from tenure._host.core import PROPOSE, READ, STEP_DOWN, TRANSFER, CoreError, HostCore
+from tenure.config import Config, check_listen_address, refuse
+from tenure.engine.aio import AsyncEngine
+from tenure.engine.lifecycle import LAST_CALL_S, Lifecycle
+from tenure.engine.outcome import OK, Call, Outcomes, failure_name, is_transient, opening_error, timed_out
+from tenure.engine.protocol import Configuration, ProposalResult, State, Status
+from tenure.engine.pumps import ROLES, ApplyPump, EventPump
+from tenure.errors import Closed, InvalidArgument, NotLeader, Overloaded, ProposalRefused, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tenure._host.core import CompletionInbox
+    from tenure.engine.protocol import StateMachine
+    from tenure.errors import TenureError
+
+__all__ = ["NativeEngine"]
+
+logger = logging.getLogger("tenure.engine")
+
+Outcome: TypeAlias = "tuple[int, int, int, int, bytes | None]"
+
+NO_DEADLINE = -1
+# What `status` shows as fields of its own; the rest of the host's numbers are its counters.
+NAMED_GAUGES = frozenset(
+    {"term", "leader", "role", "failed", "commit_index", "applied_index", "first_index", "last_index"}
+)
+
+
+class NativeEngine:
+    """The engine that tenure brings along: an `Engine`, a `LeaseProvider` and a `LeaseReader`.
+
+    Attributes:
+        aio: the same calls for asyncio.
+        try_lease_read: the compiled fence itself: the applied index if the lease covers this instant, else None. Never
+            blocks and never raises; one answer serves the call that it was made for and none that begins later.
+    """
+
+    aio: AsyncEngine
+    try_lease_read: Callable[[], int | None]
+
+    def __init__(
+        self,
+        state_machine: StateMachine | NativeMachine,
+        *,
+        directory: str | os.PathLike[str],
+        cluster_id: bytes | uuid.UUID,
+        member_id: int,
+        members: Mapping[int, str],
+        learners: Sequence[int] = (),
+        config: Config | None = None,
+    ) -> None:
+        """Open the directory, listen, and start to take part.
+
+        Args:
+            state_machine: what committed commands are applied to; a compiled one is used up by this.
+            directory: this member's own; made when it does not exist.
+            cluster_id: 16 bytes that all members of the cluster share.
+            member_id: this member, above 0; the directory belongs to it for good.
+            members: "host:port" of every member by id, this one's own, where it listens, included.
+            learners: those of `members` that have no vote.
+            config: the settings; equal on all members, but for what concerns one machine alone.
+
+        Raises:
+            InvalidArgument: an argument makes no sense; the message names it.
+            StorageError: and its kinds: the directory cannot be used. Nothing in it was changed.
+            AddressUnavailable: the address cannot be listened on.
+        """
+        config = Config() if config is None else config
+        addresses = resolve(members)
+        self._member_id = check_member_id("member_id", member_id)
+        if member_id not in addresses:
+            raise refuse("members", f"this member, {member_id}, is not among them")
+        if not set(learners) < set(addresses):
+            raise refuse("learners", "must be some, but not all, of the members")
+        check_listen_address(addresses[member_id][0], insecure=config.insecure)
+        native = isinstance(state_machine, NativeMachine)
+        if not native and not callable(getattr(state_machine, "apply", None)):
+            raise refuse("state_machine", "is no NativeMachine and has no method apply")
+        if config.fsync == "never":
+            logger.warning('member %d runs with fsync="never": a power cut loses acknowledged writes', member_id)
+        self._config = config
+        self._members = MappingProxyType({id: members[id] for id in sorted(members)})
+        self._configuration = Configuration(
+            voters=tuple(id for id in self._members if id not in learners),
+            learners=tuple(sorted(set(learners))),
+            addresses=self._members,
+        )
+        identity = check_cluster_id(cluster_id)
+        try:
+            core = HostCore(
+                state_machine if isinstance(state_machine, NativeMachine) else None,
+                directory=os.fspath(directory),
+                cluster_id=identity,
+                member_id=member_id,
+                addresses={id: (address.encode(), port) for id, (address, port) in addresses.items()},
+                voters=self._configuration.voters,
+                learners=self._configuration.learners,
+                options=config.options(),
+            )
+        except CoreError as failure:
+            expected = f"member {member_id} of cluster {identity.hex()}"
+            raise opening_error(failure, expected=expected) from failure
+        self._core = core
+        self._port = core.port
+        self._outcomes = Outcomes(
+            self._members, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"])
+        )
+        self._lease_duration_ns = max(0, config.lease_ns - max(1, granularity_ns())) if config.lease_ns else 0
+        self.attempt_s = config.election_timeout_s
+        self.retry_s = config.tick_s
+        core.start()
+        self._lifecycle = Lifecycle(core, config.shutdown_timeout_s)
+        self._events = EventPump(core, self._lifecycle)
+        self._lifecycle.pump("tenure-events", self._events.run)
+        if not isinstance(state_machine, NativeMachine):
+            self._lifecycle.pump("tenure-apply", ApplyPump(core, self._lifecycle, state_machine).run)
+            self._lifecycle.before_stop(self._drain_applying(core))
+        self.try_lease_read = core.fence.try_lease_read
+        self.aio = AsyncEngine(self)
+        aio = weakref.WeakMethod(self.aio.retire)
+        self._lifecycle.at_end(lambda: retire() if (retire := aio()) is not None else None)
+        weakref.finalize(self, self._lifecycle.abandon).atexit = False
+
+    @staticmethod
+    def _drain_applying(core: HostCore) -> Callable[[], bool]:
+        def drained() -> bool:
+            """Whether a leader has applied its log: a host that stops takes no more answers of a Python machine."""
+            gauges = core.gauges()
+            return (
+                ROLES[gauges["role"]] is not State.LEADER
+                or gauges["failed"] != OK
+                or gauges["applied_index"] >= gauges["last_index"]
+            )
+
+        return drained
+
+    # ------------------------------------------------------------------------------------------------------ writes
+
+    def propose(self, data: bytes, *, timeout: float | None = None) -> ProposalResult:
+        """Replicate a command and return once it was applied here.
+
+        Args:
+            data: the command, at least one byte.
+            timeout: seconds; None: the engine's `call_timeout_s`.
+
+        Raises:
+            NotLeader: only the leader takes commands; the error names it.
+            Overloaded: too much is under way; nothing was submitted.
+            ProposalRefused: leadership is being handed over; nothing was submitted.
+            TooLarge: a command must fit in one message.
+            OutcomeUnknown: submitted, but its outcome was not learnt before the deadline or the end of the member.
+            MemberFailed: the member has stopped for good.
+            Timeout: the time limit was not above 0; nothing was submitted.
+        """
+        data = self.command(data)
+        code, index, term, leader, value = self._call(Call.WRITE, PROPOSE, data, 0, self._deadline_ns(timeout))
+        if code != OK:
+            raise self.error(Call.WRITE, code, leader, size_bytes=len(data))
+        return ProposalResult(index, term, value)
+
+    # ------------------------------------------------------------------------------------------------------- reads
+
+    def lease_read(self, *, timeout: float | None = None) -> int:
+        """By the lease where it holds, else by a quorum; returns the applied index, as `linearizable_read` does."""
+        index = self.try_lease_read()
+        return self.linearizable_read(timeout=timeout) if index is None else index
+
+    def linearizable_read(self, *, timeout: float | None = None) -> int:
+        """Confirm with a quorum and wait until this member has applied what was confirmed; returns the applied index.
+
+        What the calling thread then reads from this member's state machine is linearizable. A follower asks the leader.
+        While there is none, or it changes, the question is put again, under a new id, until the time limit.
+
+        Raises:
+            Timeout: no quorum confirmed in time.
+            Overloaded: too many reads are waiting.
+            MemberFailed: the member has stopped for good.
+        """
+        return self._read(timeout)[1]
+
+    def verify_leader(self, *, timeout: float | None = None) -> None:
+        """Return if this member led, by the word of a quorum, at some instant of the call.
+
+        Raises:
+            NotLeader: it did not; the error names who does, where known.
+            Timeout: no quorum answered in time.
+        """
+        self.verify(self._read(timeout))
+
+    def _read(self, timeout_s: float | None) -> Outcome:
+        deadline_ns = self._deadline_ns(timeout_s)
+        attempt_ns = round(self.attempt_s * 1e9)
+        error: TenureError | None = None
+        while True:
+            now = time.monotonic_ns()
+            attempt_end_ns = now + attempt_ns
+            if 0 <= deadline_ns <= now:
+                raise Timeout("no quorum confirmed in time") from error
+            try:
+                outcome = self._call(
+                    Call.READ, READ, None, 0, attempt_end_ns if deadline_ns < 0 else min(deadline_ns, attempt_end_ns)
+                )
+            except Timeout as late:  # a question that a dead leader took along
+                error = late
+                continue
+            if outcome[0] == OK:
+                return outcome
+            error = self.error(Call.READ, outcome[0], outcome[3])
+            if not is_transient(outcome[0]):
+                raise error
+            self._pause(deadline_ns)
+
+    # -------------------------------------------------------------------------------------------------- leadership
+
+    def transfer_leadership(self, target: int | None = None, *, timeout: float | None = None) -> int:
+        """Hand leadership to `target`, or to the most suitable member, and return who leads afterwards.
+
+        Raises:
+            NotLeader: this member does not lead.
+            InvalidArgument: the target is not another voter.
+            ProposalRefused: the target did not take over, or another hand-over is under way.
+            Timeout: nobody has taken over in time, as far as this member knows.
+        """
+        deadline_ns = self._deadline_ns(timeout)
+        kind = STEP_DOWN if target is None else TRANSFER
+        code, _, term, leader, _ = self._call(Call.CONTROL, kind, None, self.member(target), deadline_ns)
+        if code != OK:
+            raise self.error(Call.CONTROL, code, leader)
+        while (successor := self.successor(term, target)) is None:
+            if 0 <= deadline_ns <= time.monotonic_ns():
+                raise Timeout("nobody has taken over in time, as far as this member knows")
+            self._pause(deadline_ns)
+        return successor
+
+    def wait_for_leader(self, *, timeout: float | None = None) -> int:
+        """Wait until this member knows a leader; returns its id.
+
+        Raises:
+            Timeout: none is known before the time limit.
+        """
+        deadline_ns = self._deadline_ns(timeout)
+        while True:
+            self.check()
+            leader = self.leader
+            if leader is not None:
+                return leader
+            if 0 <= deadline_ns <= time.monotonic_ns():
+                raise Timeout("no leader is known")
+            self._pause(deadline_ns)
+
+    def register_leader_loss_callback(self, fn: Callable[[], None]) -> Callable[[], None]:
+        """Have `fn` called after each loss of leadership, whatever its cause, the end of the engine included.
+
+        Callbacks run one after the other on the engine's own thread, in order of registration; what one raises is
+        logged. The lease was withdrawn before. Returns what takes `fn` back; it may be called more than once, does
+        not wait for a call of `fn` that is under way, and works after `close`.
+        """
+        self.check()
+        return self._events.register(fn)
+
+    # ----------------------------------------------------------------------------------------------------- numbers
+
+    @property
+    def member_id(self) -> int:
+        """This member."""
+        return self._member_id
+
+    @property
+    def port(self) -> int:
+        """The port on which other members reach this one."""
+        return self._port
+
+    @property
+    def config(self) -> Config:
+        """The settings that this engine was opened with."""
+        return self._config
+
+    @property
+    def state(self) -> State:
+        """What this member is doing; never raises."""
+        if self._lifecycle.closing.is_set() or self._lifecycle.forked:
+            return State.CLOSED
+        gauges = self._core.gauges()
+        return ROLES[gauges["role"]] if gauges["failed"] == OK else State.FAILED
+
+    @property
+    def leader(self) -> int | None:
+        """The member that this one takes for the leader; a hint, never a proof."""
+        if self._lifecycle.closing.is_set() or self._lifecycle.forked:
+            return None
+        return self._core.gauges()["leader"] or None
+
+    @property
+    def lease_duration_ns(self) -> int:
+        """How long one confirmation by a quorum is worth, in nanoseconds; 0 with `reads="read_index"`."""
+        return self._lease_duration_ns
+
+    @property
+    def applied_index(self) -> int:
+        """The last index whose effects local reads see."""
+        return self._core.applied.index
+
+    @property
+    def last_quorum_ack_ns(self) -> int:
+        """An instant of the lease clock, not after the sending of what a quorum last answered; 0 without a lease."""
+        expiry_ns = self._core.lease.expiry_ns
+        return max(0, expiry_ns - self._lease_duration_ns) if 0 < now_ns() < expiry_ns else 0
+
+    def status(self) -> Status:
+        """The member's numbers, without asking anybody."""
+        self.check()
+        gauges = self._core.gauges()
+        leader = gauges["leader"] or None
+        return Status(
+            member_id=self._member_id,
+            state=ROLES[gauges["role"]] if gauges["failed"] == OK else State.FAILED,
+            term=gauges["term"],
+            leader=leader,
+            leader_address=None if leader is None else self._members.get(leader),
+            commit_index=gauges["commit_index"],
+            applied_index=gauges["applied_index"],
+            first_index=gauges["first_index"],
+            last_index=gauges["last_index"],
+            lease_remaining_ns=self._core.lease.remaining_ns,
+            failure=failure_name(gauges["failed"]),
+            counters=MappingProxyType({name: value for name, value in gauges.items() if name not in NAMED_GAUGES}),
+        )
+
+    def configuration(self) -> Configuration:
+        """Who belongs to the group: those it was opened with."""
+        self.check()
+        return self._configuration
+
+    # --------------------------------------------------------------------------------------------------------- end
+
+    def close(self, *, graceful: bool = True, timeout: float | None = None) -> None:
+        """Stop: take nothing more, hand leadership over, finish what was accepted, sync, end every thread.
+
+        May be repeated, and called from several threads: all return at the same end. Ctrl-C makes it come at once.
+        Called from a callback or from the state machine it only starts the end, which waits for them.
+
+        Args:
+            graceful: False: at once; what is under way ends as `OutcomeUnknown`.
+            timeout: seconds of grace, after which the end comes at once; None: the engine's `shutdown_timeout_s`.
+
+        Raises:
+            Timeout: the disk or the state machine does not answer, so the end is still to come.
+        """
+        self._lifecycle.close(graceful=graceful, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        self.check()
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        self.check()
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self.aio.close()
+
+    def __repr__(self) -> str:
+        return f"<NativeEngine member {self._member_id} {self.state}>"
+
+    # ------------------------------------------------------------------------------- what `aio` and this class share
+
+    def check(self) -> None:
+        """Pass while the engine may be used; raises `Closed` or `ForkedProcess`."""
+        self._lifecycle.check()
+
+    def command(self, data: bytes | bytearray | memoryview) -> bytes:
+        """`data` as a command: bytes, not empty, for an empty entry is the core's own."""
+        command = data if isinstance(data, bytes) else bytes(memoryview(data))
+        if not command:
+            raise refuse("data", "a command has at least one byte")
+        return command
+
+    def limit_s(self, timeout_s: float | None) -> float:
+        """The time limit of a call in seconds."""
+        if timeout_s is None:
+            return self._config.call_timeout_s
+        if math.isnan(timeout_s):
+            raise refuse("timeout", "is not a number")
+        return timeout_s
+
+    def member(self, target: int | None) -> int:
+        """The target of a hand-over as the core takes it."""
+        return 0 if target is None else check_member_id("target", target)
+
+    def error(self, call: Call, code: int, leader: int = 0, *, size_bytes: int = 0) -> TenureError:
+        """The error for a code; while the engine closes, a member that takes no more is `Closed`, not failed."""
+        failed = self._outcomes.error(call, code, leader, size_bytes=size_bytes)
+        if self._lifecycle.closing.is_set() and failed.code == "member_failed" and failed.details["cause"] is None:
+            return Closed("the engine is closed")
+        return failed
+
+    def verify(self, outcome: Outcome) -> None:
+        """Judge a confirmed read: the answer came while this member led, or was elected since the call began."""
+        leader = outcome[3]
+        if leader != self._member_id:
+            raise NotLeader("this member does not lead", leader=leader or None, address=self._members.get(leader))
+
+    def successor(self, term: int, target: int | None) -> int | None:
+        """Who leads after a hand-over in `term`; None while nobody is known to."""
+        self.check()
+        gauges = self._core.gauges()
+        leader = gauges["leader"]
+        if not leader or gauges["term"] <= term:
+            return None
+        if target is not None and leader == self._member_id:
+            raise ProposalRefused(f"member {target} did not take over in time; this one leads again")
+        return leader
+
+    def post(self, kind: int, data: bytes | None, argument: int, inbox: CompletionInbox, tag: int) -> None:
+        """Submit for an event loop."""
+        try:
+            self._core.post(kind, data, argument, inbox, tag)
+        except Overloaded:
+            self._lifecycle.check()
+            raise
+
+    async def end(self, *, graceful: bool, timeout_s: float | None) -> None:
+        """Close without blocking the running event loop."""
+        lifecycle = self._lifecycle
+        if lifecycle.forked:
+            return
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(ended.set)
+
+        lifecycle.begin(graceful=graceful, limit_s=timeout_s)
+        lifecycle.at_end(tell)
+        try:
+            async with asyncio.timeout(lifecycle.grace_s(timeout_s)):
+                await ended.wait()
+        except TimeoutError:
+            lifecycle.begin(graceful=False)
+            try:
+                async with asyncio.timeout(LAST_CALL_S):
+                    await ended.wait()
+            except TimeoutError:
+                raise lifecycle.stuck() from None
+
+    def _deadline_ns(self, timeout_s: float | None) -> int:
+        limit_s = self.limit_s(timeout_s)
+        if limit_s <= 0:
+            raise Timeout("the deadline passed before anything was submitted")
+        return NO_DEADLINE if limit_s > 1e9 else time.monotonic_ns() + int(limit_s * 1e9)
+
+    def _call(self, call: Call, kind: int, data: bytes | None, argument: int, deadline_ns: int) -> Outcome:
+        self._lifecycle.check()
+        try:
+            outcome = self._core.call(kind, data, argument, deadline_ns)
+        except Overloaded:
+            self._lifecycle.check()  # a host that is being closed takes nothing either
+            raise
+        if outcome is None:
+            raise timed_out(call)
+        return outcome
+
+    def _pause(self, deadline_ns: int) -> None:
+        """Wait a little before asking again, or until somebody closes the engine."""
+        left_s = self.retry_s if deadline_ns < 0 else (deadline_ns - time.monotonic_ns()) / 1e9
+        if self._lifecycle.closing.wait(min(self.retry_s, max(0.0, left_s))):
+            raise Closed("the engine is closed")
+
+
+def check_member_id(field: str, id: object) -> int:
+    """Member ids are whole numbers above 0."""
+    if isinstance(id, bool) or not isinstance(id, int) or not 0 < id < 1 << 64:
+        raise refuse(field, f"{id!r} is not a member id, a whole number above 0")
+    return id
+
+
+def check_cluster_id(cluster_id: bytes | uuid.UUID) -> bytes:
+    """16 bytes."""
+    identity: object = cluster_id.bytes if isinstance(cluster_id, uuid.UUID) else cluster_id
+    if not isinstance(identity, bytes) or len(identity) != 16:
+        raise refuse("cluster_id", "has 16 bytes")
+    return identity
+
+
+def resolve(members: Mapping[int, str]) -> dict[int, tuple[str, int]]:
+    """Numeric address and port of every member, by id."""
+    if not members:
+        raise refuse("members", "are needed")
+    addresses: dict[int, tuple[str, int]] = {}
+    for id, text in members.items():
+        check_member_id("members", id)
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise refuse("members", f'{text!r} is not "host:port"')
+        addresses[id] = (numeric(host), int(port))
+    return addresses
+
+
+def numeric(host: str) -> str:
+    """The numeric address of a host; IPv4 is preferred."""
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
+    except OSError as failure:
+        raise InvalidArgument(f"members: {host!r} has no address: {failure}", field="members") from None
+    best = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return str(best[4][0])
