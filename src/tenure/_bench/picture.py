@@ -99,8 +99,8 @@ def write_png(shapes: Sequence[Shape], path: Path) -> None:
     low, high = decades(shapes)
     figure = Figure(figsize=(11, 8.2), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, gridspec_kw={"height_ratios": [1.15, 1], "hspace": 0.34})
-    figure.subplots_adjust(left=0.115, right=0.965, top=0.885, bottom=0.075)
+    upper, lower = figure.subplots(2, 1, gridspec_kw={"height_ratios": [1.25, 1], "hspace": 0.3})
+    figure.subplots_adjust(left=0.135, right=0.965, top=0.875, bottom=0.065)
     figure.text(0.03, 0.955, "How long a call takes", fontsize=17, fontweight="bold", color=INK)
     figure.text(0.03, 0.925, subtitle(), fontsize=10, color=MUTED)
     draw_densities(upper, shapes, low, high)
@@ -127,35 +127,34 @@ def draw_densities(axes: Any, shapes: Sequence[Shape], low: int, high: int) -> N
     for row, (shape, colour) in enumerate(zip(reversed(shapes), reversed(COLOURS[: len(shapes)]), strict=True)):
         points = density(shape.nanoseconds, low, high)
         x = [10**at for at, _ in points]
-        top = [row + 0.72 * height for _, height in points]
+        top = [row + 0.66 * height for _, height in points]
         axes.fill_between(x, row, top, color=colour, alpha=0.22, linewidth=0)
         axes.plot(x, top, color=colour, linewidth=1.6)
         if shape.bare:
-            bare = [row + 0.72 * height for _, height in density(shape.bare, low, high)]
+            bare = [row + 0.66 * height for _, height in density(shape.bare, low, high)]
             axes.plot(x, bare, color=BARE_COLOUR, linewidth=1.2, linestyle=(0, (4, 2)))
             axes.annotate(
                 "skeleton", (x[bare.index(max(bare))], max(bare)), xytext=(-6, -2), textcoords="offset points",
                 ha="right", fontsize=8, color=MUTED,
             )  # fmt: skip
-        reached = 0.0
-        for name, value in marks(shape.nanoseconds):
-            axes.plot([value, value], [row, row + 0.12], color=colour, linewidth=1.8)
-            # a label that would run into the one before moves up
-            level = 0.16 if value > reached else 0.33
+        named = marks(shape.nanoseconds)
+        crowded = named[2][1] < named[1][1] * 10 ** ((high - low) * 0.1)
+        for name, value in named:
+            # below the line; p50 to its left and the tail to its right, where p99 makes room for a p99.9 close by
+            side, shift = ("right", -4) if name == "p50" else ("left", 4)
+            level = 0.19 if crowded and name == "p99" else 0.05
+            axes.plot([value, value], [row - level - 0.09, row + 0.06], color=colour, linewidth=1.6)
             axes.annotate(
-                f"{name}  {spoken(value)}", (value, row + level), xytext=(3, 0), textcoords="offset points",
-                fontsize=8.5, color=INK, va="bottom",
-                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+                f"{name}  {spoken(value)}", (value, row - level), xytext=(shift, 0), textcoords="offset points",
+                fontsize=8.5, color=INK, ha=side, va="top",
             )  # fmt: skip
-            if level < 0.3:
-                reached = value * 10 ** ((high - low) * 0.105)
         axes.text(
-            -0.012, row + 0.1, shape.name, transform=axes.get_yaxis_transform(), ha="right", fontsize=10.5,
+            -0.012, row + 0.04, shape.name, transform=axes.get_yaxis_transform(), ha="right", fontsize=10.5,
             fontweight="bold", color=colour,
         )  # fmt: skip
         axes.axhline(row, color=GRID, linewidth=1, zorder=0)
     axes.set_xlim(10.0**low, 10.0**high)
-    axes.set_ylim(-0.04, len(shapes) - 0.1)
+    axes.set_ylim(-0.36, len(shapes) - 0.26)
     axes.set_yticks([])
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     label_decades(axes.xaxis, low, high)
@@ -187,7 +186,7 @@ def draw_tails(axes: Any, shapes: Sequence[Shape], low: int, high: int) -> None:
     ticks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999]
     shown = [tick for tick in ticks if -math.log10(1 - tick) <= most]
     axes.set_xticks([-math.log10(1 - tick) for tick in shown])
-    axes.set_xticklabels(["fastest", *(f"{100 * tick:g} %" for tick in shown[1:])])
+    axes.set_xticklabels(["", *(f"{100 * tick:g} %" for tick in shown[1:])])
     axes.grid(color=GRID, linewidth=0.8)
     label_decades(axes.yaxis, low, high)
     axes.set_title("share of calls that are at least as fast", fontsize=9.5, color=MUTED, loc="left")
@@ -330,7 +329,7 @@ function pointer(svg, cross, area, tell) {
 (function shape() {
   const svg = document.getElementById("shape"), own = D.shapes.filter(s => !s.bare), H = 440, bottom = 405;
   const row = (bottom - 10) / own.length, area = W - L - R, span = D.high - D.low;
-  const X = p => L + (p - D.low) / span * area, Y = (r, h) => 10 + row * (r + 1) - h * row * 0.74;
+  const X = p => L + (p - D.low) / span * area, Y = (r, h) => 10 + row * (r + 0.72) - h * row * 0.66;
   for (let p = D.low; p <= D.high; p++) {
     add(svg, "line", {class: "grid", x1: X(p), x2: X(p), y1: 6, y2: bottom});
     add(svg, "text", {x: X(p), y: H - 12, "text-anchor": "middle"}, spoken(10 ** p));
@@ -347,13 +346,13 @@ function pointer(svg, cross, area, tell) {
       "stroke-dasharray": s.bare ? "5 3" : "none"});
   }
   for (const s of own) {
-    let reached = 0;
-    for (const [name, ns] of s.marks) {
-      const x = X(Math.log10(ns)), up = x < reached ? .36 : .17;
-      add(svg, "line", {x1: x, x2: x, y1: Y(s.row, 0), y2: Y(s.row, .15), stroke: s.colour, "stroke-width": 2.4});
-      add(svg, "text", {class: "mark halo", x: x + 4, y: Y(s.row, up)}, `${name}  ${spoken(ns)}`);
-      if (up < .3) reached = x + 98;
-    }
+    const at = s.marks.map(([_, ns]) => X(Math.log10(ns))), crowded = at[2] - at[1] < 100, y = Y(s.row, 0);
+    s.marks.forEach(([name, ns], i) => {
+      const left = i === 0, down = crowded && i === 1 ? 36 : 18;
+      add(svg, "line", {x1: at[i], x2: at[i], y1: y - 8, y2: y + down, stroke: s.colour, "stroke-width": 2});
+      add(svg, "text", {class: "mark halo", x: at[i] + (left ? -5 : 5), y: y + down - 2,
+        "text-anchor": left ? "end" : "start"}, `${name}  ${spoken(ns)}`);
+    });
   }
   const cross = add(svg, "line", {class: "cross", y1: 6, y2: bottom});
   cross.style.display = "none";
@@ -379,7 +378,7 @@ function pointer(svg, cross, area, tell) {
     const x = -Math.log10(1 - f);
     if (x > most) break;
     add(svg, "line", {class: "grid", x1: X(x), x2: X(x), y1: top, y2: bottom});
-    add(svg, "text", {x: X(x), y: H - 18, "text-anchor": "middle"}, f ? +(100 * f).toFixed(3) + " %" : "fastest");
+    add(svg, "text", {x: X(x), y: H - 18, "text-anchor": "middle"}, f ? +(100 * f).toFixed(3) + " %" : "");
   }
   for (const s of D.shapes) {
     const end = s.tail[s.tail.length - 1];
