@@ -1,8 +1,9 @@
 """Callers in compiled code: what a host does when Python is not in its way.
 
-`Commands` is a set of prepared SET commands with random keys. `one_by_one` is one caller, one call after the other; `together` is
-one thread that keeps many calls on their way at once, as a front end with as many connections does; `apply_all` is the inner
-loop of applying, straight from the bytes that the log holds. All run in the calling thread, without the GIL.
+`Commands` is a set of prepared SET commands with random keys. `one_by_one` is one caller, one call after the other;
+`together` is one thread that keeps many calls on their way at once, as a front end with as many connections does;
+`apply_all` is the inner loop of applying, straight from the bytes that the log holds. All run in the calling thread, without
+the GIL.
 
 A call that is still open when its time is up belongs to the host alone: its outcome is dropped.
 """

@@ -55,6 +55,7 @@ cdef enum:
     MAX_EPOLL = 64
     TICK_NS = 10000000
     CALL_LIMIT_NS = 5000000000
+    LOOK_NS = 100000000             # how often a caller looks whether all has failed
     WAKEUP_TOKEN = 0                # peer i has the token i + 1
 
 READ = FRAME_READ
@@ -66,7 +67,7 @@ WRITE = FRAME_WRITE
 cdef void* writer_body(void* argument) noexcept nogil:
     cdef Skeleton* s = <Skeleton*>argument
     cdef Job* jobs[QUEUED]
-    cdef size_t count, i
+    cdef size_t count, i, _i
     while True:
         count = queue_pop_batch(&s.threads.todo, <void**>jobs, QUEUED)
         if count == 0:
@@ -75,7 +76,7 @@ cdef void* writer_body(void* argument) noexcept nogil:
                 return NULL
             wakeup_wait(&s.threads.writer_wakeup, -1)
             continue
-        for i in range(count):
+        for _i in range(count):
             if s.log_at + s.write_bytes > s.log_size:
                 s.log_at = 0
             if pwrite(s.log_fd, s.record, s.write_bytes, <long>s.log_at) != <ssize_t>s.write_bytes:
@@ -259,6 +260,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
 cdef int call_once(Skeleton* s, SkeletonCall* call, int32_t kind) noexcept nogil:
     """0, or an errno. With one, the loop may still hold the call: it must not be freed."""
     cdef int64_t deadline_ns = clock_monotonic_ns() + CALL_LIMIT_NS
+    cdef int64_t now_ns
+    cdef int failed
     call.kind = kind
     call.done.store(0, memory_order_relaxed)  # relaxed: the queue carries the order
     if queue_push(&s.threads.submissions, call) != PUSHED:
@@ -266,9 +269,13 @@ cdef int call_once(Skeleton* s, SkeletonCall* call, int32_t kind) noexcept nogil
     loop_wakeup_notify(&s.threads.wakeup)
     # acquire: pairs with the release in `settle`
     while call.done.load(memory_order_acquire) == 0:
-        if futex_wait(&call.done, 0, deadline_ns) == ETIMEDOUT:
-            if call.done.load(memory_order_acquire) == 0:
-                return ETIMEDOUT
+        failed = s.threads.failed.load(memory_order_relaxed)  # relaxed: only ends the wait
+        if failed != 0 and call.done.load(memory_order_acquire) == 0:
+            return failed
+        now_ns = clock_monotonic_ns()
+        if now_ns >= deadline_ns:
+            return ETIMEDOUT
+        futex_wait(&call.done, 0, now_ns + LOOK_NS)
     return 0
 
 

@@ -85,7 +85,7 @@ class BareCluster:
                 self.members.append(Remote(name, BareMember, str(directory / name), payload_bytes))
             leader, *followers = self.members
             ports = [int(member.call("port")) for member in self.members]
-            # A follower dials once the one before it was dialled and dials back, so the leader accepts in the order it dials.
+            # Followers dial one after the other, so the leader accepts them in the order in which it dialled.
             leader.call("dial", ports[1:])
             for follower in followers:
                 follower.call("dial", ports[:1])

@@ -1,4 +1,4 @@
-"""A live cluster for benchmarks: three members in three processes, each with its directory, over loopback, really syncing."""
+"""A live cluster for benchmarks: three members in three processes, each with its directory, over loopback, syncing."""
 
 from __future__ import annotations
 
@@ -69,6 +69,10 @@ class LiveMember:
     def leader(self) -> int | None:
         """Who leads, as far as this member knows."""
         return self.engine.leader
+
+    def hand_over(self, target: int) -> int:
+        """Give leadership to `target`; returns who leads afterwards."""
+        return self.engine.transfer_leadership(target)
 
     def cpu_ns(self) -> int:
         """Processor time of this process so far."""

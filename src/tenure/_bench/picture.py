@@ -1,7 +1,7 @@
 """Pictures of latency distributions, as PNG (by matplotlib) and as one HTML page that needs nothing but itself.
 
-Both show the same: the density of each kind of call over a logarithmic axis of latency with p50, p99 and p99.9 marked, and
-below it the percentiles up to the slowest call. The skeleton, where there is one, is a thin grey line.
+Both show the same: the density of each kind of call over a logarithmic axis of latency with p50, p99 and p99.9 marked,
+and below it the percentiles up to the slowest call. The skeleton, where there is one, is a thin grey line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MARKS = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
 STEPS_A_DECADE = 40
 
 
-class MissingMatplotlib(RuntimeError):  # noqa: N818 - named after what happened
+class MissingMatplotlib(RuntimeError):
     """The extra that draws is not installed."""
 
 
@@ -237,7 +237,9 @@ def number(value: float | None) -> str:
 
 def table_row(finding: Finding) -> str:
     verdict = {None: "", True: '<span class="yes">met</span>', False: '<span class="no">missed</span>'}[finding.met]
-    against = number(finding.reference) + (f" <small>{finding.reference_name}</small>" if finding.reference_name else "")
+    against = number(finding.reference) + (
+        f" <small>{finding.reference_name}</small>" if finding.reference_name else ""
+    )
     cells = (
         html.escape(finding.name) + (f"<br><small>{html.escape(finding.note)}</small>" if finding.note else ""),
         number(finding.value),
@@ -267,7 +269,8 @@ svg text{fill:var(--muted);font-size:12px}svg text.name{font-weight:600;font-siz
 .halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}
 #tip{position:fixed;pointer-events:none;background:var(--card);border:1px solid var(--grid);border-radius:8px;
  padding:.5rem .7rem;font-size:13px;box-shadow:0 4px 18px #0002;opacity:0;transition:opacity .1s;white-space:nowrap}
-#tip i{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.5em}#tip b{float:right;padding-left:1.4em}
+#tip i{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.5em}
+#tip b{float:right;padding-left:1.4em}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th{font-weight:500;color:var(--muted);text-align:left;font-size:13px}
 td,th{padding:.38rem .6rem;border-bottom:1px solid var(--grid);vertical-align:top}
@@ -275,13 +278,13 @@ td:nth-child(2),td:nth-child(5){text-align:right;font-weight:600}small{color:var
 .yes{color:#0f9d6b;font-weight:600}.no{color:#e0533d;font-weight:600}
 </style></head><body>
 <h1>How long a call takes</h1><p>@SUBTITLE@</p>
-<h2>latency of single calls, logarithmic; the dashed line is the skeleton: the same hops and syncs with nothing on them</h2>
+<h2>latency of single calls, logarithmic; dashed: the skeleton, the same hops and syncs with nothing on them</h2>
 <svg id="shape" viewBox="0 0 1040 440" role="img" aria-label="densities of latencies"></svg>
 <h2>share of calls that are at least as fast</h2>
 <svg id="tail" viewBox="0 0 1040 400" role="img" aria-label="percentiles of latencies"></svg>
 <h2>findings</h2>
-<div class="wide"><table><thead><tr><th>name</th><th>value</th><th>unit</th><th>reference</th><th>ratio</th><th>goal</th>
-<th></th></tr></thead><tbody>
+<div class="wide"><table><thead><tr><th>name</th><th>value</th><th>unit</th><th>reference</th><th>ratio</th>
+<th>goal</th><th></th></tr></thead><tbody>
 @ROWS@
 </tbody></table></div>
 <div id="tip"></div>
@@ -338,7 +341,8 @@ function pointer(svg, cross, area, tell) {
     const line = s.density.map(([x, y]) => X(x) + "," + Y(s.row, y)).join("L");
     if (!s.bare) {
       add(svg, "line", {class: "grid", x1: L, x2: W - R, y1: Y(s.row, 0), y2: Y(s.row, 0)});
-      add(svg, "path", {d: `M${X(D.low)},${Y(s.row, 0)}L${line}L${X(D.high)},${Y(s.row, 0)}Z`, fill: s.colour, opacity: .22});
+      const area = `M${X(D.low)},${Y(s.row, 0)}L${line}L${X(D.high)},${Y(s.row, 0)}Z`;
+      add(svg, "path", {d: area, fill: s.colour, opacity: .22});
       const name = add(svg, "text", {class: "name", x: L - 10, y: Y(s.row, .1), "text-anchor": "end"}, s.name);
       name.style.fill = s.colour;
     }
@@ -396,7 +400,7 @@ function pointer(svg, cross, area, tell) {
     return [["", "of all calls", share.toFixed(x > 2 ? 3 : 1) + " %"]].concat(D.shapes.map(s => {
       let ns = s.tail[0][1];
       for (const [place, v] of s.tail) if (place <= x) ns = v;
-      return [s.colour, s.name, x > s.tail[s.tail.length - 1][0] ? "–" : "within " + spoken(ns)];
+      return [s.colour, s.name, x > s.tail[s.tail.length - 1][0] ? "\\u2013" : "within " + spoken(ns)];
     }));
   });
 })();

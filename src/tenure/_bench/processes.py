@@ -1,7 +1,7 @@
 """Objects that live in processes of their own: what a benchmark drives is never in the process that judges it.
 
-`Remote(factory, ...)` spawns a process, makes `factory(...)` there, and forwards calls over a pipe, one at a time. An exception
-over there is raised here as `RemoteFailure` with its traceback. A process whose parent is gone ends by itself.
+`Remote(factory, ...)` spawns a process, makes `factory(...)` there, and forwards calls over a pipe, one at a time. An
+exception over there is raised here as `RemoteFailure` with its traceback. A process whose parent is gone ends itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CALL_LIMIT_S = 30.0
 END_LIMIT_S = 5.0
 
 
-class RemoteFailure(RuntimeError):  # noqa: N818 - named after what happened
+class RemoteFailure(RuntimeError):
     """A call in another process raised, or the process is gone."""
 
 
@@ -47,8 +47,9 @@ def serve(connection: Connection, factory: Callable[..., Any], arguments: tuple[
     except (EOFError, OSError):
         return
     finally:
-        if served is not None:
-            served.close()
+        close = getattr(served, "close", None)
+        if close is not None:
+            close()
 
 
 class Remote:

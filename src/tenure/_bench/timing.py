@@ -28,7 +28,14 @@ class Summary:
 
     def as_dict(self, scale: float = 1.0) -> dict[str, float]:
         """By the names people know, each divided by `scale`."""
-        named = {"min": self.min, "p50": self.p50, "p90": self.p90, "p99": self.p99, "p99.9": self.p99_9, "max": self.max}
+        named = {
+            "min": self.min,
+            "p50": self.p50,
+            "p90": self.p90,
+            "p99": self.p99,
+            "p99.9": self.p99_9,
+            "max": self.max,
+        }
         return {"n": self.n} | {name: round(value / scale, 4) for name, value in named.items()}
 
 
@@ -43,8 +50,8 @@ def percentile(ordered: Sequence[float], fraction: float) -> float:
 def summarize(values: Iterable[float]) -> Summary:
     """The summary of timings in any order."""
     ordered = sorted(values)
-    points = (percentile(ordered, fraction) for fraction in (0.5, 0.9, 0.99, 0.999))
-    return Summary(len(ordered), ordered[0], *points, ordered[-1])
+    p50, p90, p99, p99_9 = (percentile(ordered, fraction) for fraction in (0.5, 0.9, 0.99, 0.999))
+    return Summary(len(ordered), ordered[0], p50, p90, p99, p99_9, ordered[-1])
 
 
 class Rounds:

@@ -1,6 +1,6 @@
 """`tenure bench`: run the suite on this machine and show what was found.
 
-The exit code says whether it ran, not whether the machine is fast: 0 when every measurement was taken, 1 when one failed.
+The exit code says whether it ran, not how fast: 0 when every measurement was taken, 1 when one failed.
 With `--strict` a missed floor counts as a failure too.
 """
 
@@ -27,7 +27,9 @@ EXIT_INTERRUPTED = 130
 
 
 @click.command("bench")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the findings to FILE.")
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the findings to FILE."
+)
 @click.option(
     "--plot",
     "plot_directory",
@@ -37,9 +39,11 @@ EXIT_INTERRUPTED = 130
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Where the members keep their logs while it runs: this decides which disk is measured. [default: temporary files]",
+    help="Where the members keep their logs meanwhile: decides which disk is measured. [default: temporary files]",
 )
-@click.option("--short", is_flag=True, help="A few seconds instead of half a minute: shows that it works, not how fast.")
+@click.option(
+    "--short", is_flag=True, help="A few seconds instead of half a minute: shows that it works, not how fast."
+)
 @click.option("--strict", is_flag=True, help="Fail when a floor is missed.")
 def bench(
     json_file: Path | None, plot_directory: Path | None, directory: Path | None, short: bool, strict: bool
@@ -105,7 +109,9 @@ def show(console: Console, report: Report) -> None:
     table = Table(box=None, header_style="dim", padding=(0, 1), pad_edge=False)
     table.add_column("name", no_wrap=True)
     for heading in ("value", "unit", "reference", "ratio", "goal", ""):
-        table.add_column(heading, justify="right" if heading in {"value", "ratio", "reference"} else "left", no_wrap=True)
+        table.add_column(
+            heading, justify="right" if heading in {"value", "ratio", "reference"} else "left", no_wrap=True
+        )
     for finding in report.findings:
         table.add_row(
             finding.name,
