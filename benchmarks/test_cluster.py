@@ -1,7 +1,8 @@
 """A live cluster under pytest-benchmark, the skeleton beside it.
 
 Run `pytest benchmarks/test_cluster.py --benchmark-group-by=group`. The leader is a member in this process, its
-followers are processes of their own. `tenure bench` measures the same in interleaved rounds and judges it; this is for looking at one thing closely, comparing runs and profiling.
+followers are processes of their own. `tenure bench` measures the same in interleaved rounds and judges it; this is for
+looking at one thing closely, comparing runs and profiling.
 """
 
 from __future__ import annotations
