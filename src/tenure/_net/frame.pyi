@@ -1,4 +1,3 @@
-# ruff: noqa: A002 - arguments are named after the fields of the protocol
 HEADER_BYTES: int
 TYPES: dict[str, int]
 RESULT_NAMES: dict[int, str]

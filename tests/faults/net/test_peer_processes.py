@@ -97,18 +97,18 @@ def test_three_processes_talk(one: Endpoint, echoes: list[EchoProcess]) -> None:
 
 
 def test_a_killed_process_is_reported_and_its_next_start_is_found(one: Endpoint, echoes: list[EchoProcess]) -> None:
-    victim, other = echoes
+    victim = echoes[0]
     for echo in echoes:
         answered(one, echo.id, 1)
     one.unreachable()
-    for round in (1, 2, 3):
+    for restart in (1, 2, 3):
         victim.end()
         pump_until(lambda: not one.statistics(2)["connected"], one)
         assert one.unreachable() == [2]
-        answered(one, 3, 10 + round)  # nobody else notices
+        answered(one, 3, 10 + restart)  # nobody else notices
         victim.restart()
-        answered(one, 2, 10 + round)
-        assert one.statistics(2)["reconnects"] == round
+        answered(one, 2, 10 + restart)
+        assert one.statistics(2)["reconnects"] == restart
     assert one.statistics(3)["reconnects"] == 0
 
 

@@ -91,7 +91,7 @@ class RawPeer:
         """A connection that `target` welcomed."""
         peer = cls.dial(target)
         peer.send(hello_frame(**hello))
-        pump_until(lambda: peer.read_frames(), target)
+        pump_until(peer.read_frames, target)
         assert not peer.ended
         return peer
 

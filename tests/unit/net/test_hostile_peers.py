@@ -256,7 +256,7 @@ def test_the_same_process_may_dial_again_and_the_latest_connection_counts() -> N
     pump_until(first.at_end, one)
     assert closed(one, "superseded") == 1
     second.send(message_frame(heartbeat(2, 1)))
-    pump_until(lambda: one.received(), one)
+    pump_until(one.received, one)
 
 
 def test_a_half_open_connection_gives_way_to_a_new_one() -> None:
@@ -280,7 +280,7 @@ def test_a_dialler_that_gave_up_does_not_displace_a_living_connection() -> None:
     pump_for(0.02, one)
     assert closed(one, "superseded") == 0
     alive.send(message_frame(heartbeat(2, 1)))
-    pump_until(lambda: one.received(), one)
+    pump_until(one.received, one)
 
 
 # ---- silence and crowds
@@ -323,7 +323,7 @@ def test_strangers_in_a_crowd_are_turned_away_and_peers_are_kept() -> None:
     assert one.totals()["unauthenticated"] == 64
     assert closed(one, "crowded") == 16
     friend.send(message_frame(heartbeat(2, 1)))
-    pump_until(lambda: one.received(), one)
+    pump_until(one.received, one)
     pump_until(lambda: one.totals()["unauthenticated"] == 0, one)
     RawPeer.shaken(one)
     assert all(stranger.at_end() for stranger in crowd)
@@ -343,7 +343,7 @@ def test_without_descriptors_it_waits_for_some() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     peer.send(hello_frame())
-    pump_until(lambda: peer.read_frames(), one)
+    pump_until(peer.read_frames, one)
 
 
 def test_cluster_id_has_sixteen_bytes() -> None:

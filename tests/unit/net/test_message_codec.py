@@ -15,8 +15,10 @@ from tenure._raft.node import MESSAGE_TYPES, Configuration, Entry, Message, Snap
 U64 = st.integers(0, 2**64 - 1)
 I64 = st.integers(-(2**63), 2**63 - 1)
 SCALARS = (
-    {name: U64 for name in "from_ to term index log_term commit reject_hint round read_id release_term".split()}
-    | {name: I64 for name in "stamp_ns promise_ns promised_ns peer_clock_ns remaining_ns".split()}
+    dict.fromkeys(
+        ["from_", "to", "term", "index", "log_term", "commit", "reject_hint", "round", "read_id", "release_term"], U64
+    )
+    | dict.fromkeys(["stamp_ns", "promise_ns", "promised_ns", "peer_clock_ns", "remaining_ns"], I64)
     | {"reject": st.booleans()}
 )
 ENTRIES = st.lists(st.builds(Entry, U64, U64, st.binary(max_size=80), st.integers(0, 2)), max_size=6)

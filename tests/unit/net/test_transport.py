@@ -73,7 +73,7 @@ def test_ipv6() -> None:
     introduce(one, two, address="::1")
     pump_until(lambda: connected(one, two), one, two)
     one.send(heartbeat(1, 2))
-    pump_until(lambda: two.received(), one, two)
+    pump_until(two.received, one, two)
 
 
 @pytest.mark.parametrize("address", ["localhost", "example.com", "", "1.2.3"])
@@ -126,17 +126,18 @@ def test_a_full_queue_drops_and_reports_once_for_each_spell() -> None:
     one.add_peer(2, "127.0.0.1", host.port)
     peer = host.welcome(one)
     message = append(1, 2, bytes(60_000))
-    for spell in (1, 2):
-        sent = 0
-        while one.send(message):
-            sent += 1
-            one.flush()
-            assert sent < 1000
-        for _ in range(20):
-            assert not one.send(message)
+    dropped = 0
+    for _ in (1, 2):
+        sent = in_a_row = 0
+        while in_a_row < 20:  # the kernel's buffers may still grow after the first drop
+            if one.send(message):
+                sent, in_a_row = sent + 1, 0
+            else:
+                dropped, in_a_row = dropped + 1, in_a_row + 1
             one.pump()
+            assert sent < 1000
         assert one.unreachable() == [2]
-        assert one.statistics(2)["dropped_messages"] == 21 * spell
+        assert one.statistics(2)["dropped_messages"] == dropped
         assert one.statistics(2)["queued_bytes"] <= 1 << 20
         arrived = 0
 
@@ -281,8 +282,8 @@ def test_a_restarted_peer_is_found_again() -> None:
     assert one.statistics(2)["reconnects"] == 1
     assert one.send(heartbeat(1, 2))
     assert two.send(heartbeat(2, 1))
-    pump_until(lambda: two.received(), one, two)
-    pump_until(lambda: one.received(), one, two)
+    pump_until(two.received, one, two)
+    pump_until(one.received, one, two)
 
 
 def dead_port() -> int:
@@ -317,7 +318,7 @@ def test_a_peer_that_moved_is_dialled_at_its_new_address() -> None:
     one.set_peer_address(2, "127.0.0.1", elsewhere.port)
     pump_until(lambda: connected(one, elsewhere), one, elsewhere)
     one.send(heartbeat(1, 2))
-    pump_until(lambda: elsewhere.received(), one, elsewhere)
+    pump_until(elsewhere.received, one, elsewhere)
     with pytest.raises(OSError, match="No such file"):
         one.set_peer_address(3, "127.0.0.1", 1)
 
@@ -382,7 +383,7 @@ def test_a_delivery_may_close_the_transport() -> None:
     peer = RawPeer.shaken(one)
     one.close_on_deliver()
     peer.send(message_frame(heartbeat(2, 1)) * 3)
-    pump_until(lambda: one.closed or one.pump(1) < 0, *([] if one.closed else []))
+    pump_until(lambda: one.closed or one.pump(1) < 0)
     assert len(one.received()) == 1
     assert peer.at_end()
 
