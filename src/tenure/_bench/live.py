@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tenure._bench import load
 from tenure._bench.processes import Remote, RemoteFailure, close_all
 from tenure._bench.timing import call_ns, each_call_ns
+from tenure._host.core import HostCore
 from tenure._kv.machine import KeyValueMachine
 from tenure.config import Config
 from tenure.engine import NativeEngine, State
@@ -37,6 +38,16 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+class FrontedConfig(Config):
+    """The defaults, and a Redis front end on any port of loopback."""
+
+    __slots__ = ()
+
+    def options(self) -> dict[str, Any]:
+        """The settings by the names that the compiled host knows."""
+        return super().options() | {"redis_listen": (b"127.0.0.1", 0)}
+
+
 def set_command(key: bytes, value: bytes) -> bytes:
     """SET as the log holds it."""
     hint = time.time_ns() // 1_000_000 << 16
@@ -57,7 +68,7 @@ class LiveMember:
             cluster_id=cluster_id,
             member_id=member_id,
             members=members,
-            config=Config(),
+            config=FrontedConfig() if hasattr(HostCore, "redis_port") else Config(),
         )
         self.payload_bytes = payload_bytes
         self.commands = load.Commands(PREPARED, value_bytes=payload_bytes, key_space=KEY_SPACE, seed=member_id)
@@ -122,6 +133,11 @@ class LiveMember:
     def saturate(self, callers: int, seconds: float) -> dict[str, Any]:
         """Many compiled callers at once; see `load.together`."""
         return load.together(self.core, load.WRITE, self.commands, callers, round(seconds * 1e9))
+
+    def redis_port(self) -> int | None:
+        """Where Redis clients reach this member; None without a front end."""
+        port: int | None = getattr(self.core, "redis_port", None)
+        return port
 
     @property
     def core(self) -> Any:

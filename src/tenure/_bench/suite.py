@@ -14,7 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tenure._bench import load
+from tenure._bench import load, redis
 from tenure._bench.bare import BareCluster
 from tenure._bench.live import LiveCluster
 from tenure._bench.processes import Remote
@@ -48,6 +48,7 @@ class Effort:
     idle_s: float
     saturated_s: float
     apply_entries: int
+    redis: redis.Load
     rounds_limit_s: float  # no further round is begun after that
 
 
@@ -60,6 +61,7 @@ FULL = Effort(
     idle_s=5.0,
     saturated_s=2.0,
     apply_entries=500_000,
+    redis=redis.Load(requests=20_000, pipelined_requests=80_000, rounds=3, limit_s=6.0),
     rounds_limit_s=14.0,
 )
 SHORT = Effort(
@@ -71,6 +73,7 @@ SHORT = Effort(
     idle_s=0.5,
     saturated_s=0.3,
     apply_entries=20_000,
+    redis=redis.Load(requests=1_000, pipelined_requests=3_200, rounds=1, limit_s=0.0),
     rounds_limit_s=6.0,
 )
 
@@ -251,6 +254,20 @@ def measure_idle(live: LiveCluster, effort: Effort) -> Finding:
     )
 
 
+def measure_redis(live: LiveCluster, directory: Path, effort: Effort, report: Report) -> None:
+    """The leader's Redis front end beside a stand-alone server, where both are there."""
+    gone = redis.missing()
+    port: int | None = live.on_leader("redis_port")
+    if port is None:
+        gone = "Redis side by side: the members have no Redis front end"
+    if gone is not None:
+        report.skipped.append(gone)
+        return
+    assert port is not None
+    with redis.stand_alone(directory) as peer_port:
+        report.findings.extend(redis.compare(port, peer_port, effort.redis))
+
+
 # -------------------------------------------------------------------------------------------------------------- apply
 
 
@@ -334,16 +351,18 @@ def run(effort: Effort, directory: Path | None = None, progress: Callable[[str, 
             measure_lease(live, effort, report)
             bare = BareCluster(Path(place), PAYLOAD_BYTES)
             try:
-                done = iter(0.32 + 0.44 * (turn + 1) / effort.rounds for turn in range(effort.rounds))
+                done = iter(0.32 + 0.38 * (turn + 1) / effort.rounds for turn in range(effort.rounds))
                 tell("quorum rounds and durable writes", 0.32)
                 measure_rounds(live, bare, effort, report, lambda: tell("quorum rounds and durable writes", next(done)))
             finally:
                 bare.close()
-            tell("saturated writes", 0.76)
+            tell("saturated writes", 0.7)
             report.findings.extend(measure_saturation(live, effort))
+            tell("Redis", 0.8)
+            measure_redis(live, Path(place), effort, report)
         finally:
             live.close()
-    tell("apply loop", 0.86)
+    tell("apply loop", 0.92)
     report.findings.extend(measure_apply(effort))
     report.findings.append(idle)
     report.seconds = time.monotonic() - began
