@@ -31,7 +31,7 @@ CLIENTS = 50
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How hard the client tries: requests a round, with one request at a time and with 16; no second rounds after that."""
+    """How hard the client tries: requests a round, one at a time and 16; after the limit no second round is begun."""
 
     requests: int
     pipelined_requests: int
