@@ -31,6 +31,11 @@ test: $(if $(OTHER),build,lint)
 unit: build
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
+# Half a minute; what it finds also lands under build/bench.
+.PHONY: bench
+bench: build
+	$(BIN)/python -m tenure.cli bench --json build/bench/findings.json --plot build/bench
+
 lint: export PATH := $(abspath $(BIN)):$(PATH)
 lint: build
 	$(BIN)/ruff check
