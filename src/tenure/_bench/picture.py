@@ -133,9 +133,10 @@ def draw_densities(axes: Any, shapes: Sequence[Shape], low: int, high: int) -> N
         if shape.bare:
             bare = [row + 0.66 * height for _, height in density(shape.bare, low, high)]
             axes.plot(x, bare, color=BARE_COLOUR, linewidth=1.2, linestyle=(0, (4, 2)))
+            rising = next(i for i, height in enumerate(bare) if height - row >= 0.3)
             axes.annotate(
-                "skeleton", (x[bare.index(max(bare))], max(bare)), xytext=(-6, -2), textcoords="offset points",
-                ha="right", fontsize=8, color=MUTED,
+                "skeleton", (x[rising], bare[rising]), xytext=(-5, 0), textcoords="offset points", ha="right",
+                fontsize=8, color=MUTED,
             )  # fmt: skip
         named = marks(shape.nanoseconds)
         crowded = named[2][1] < named[1][1] * 10 ** ((high - low) * 0.1)
