@@ -351,12 +351,19 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
     cdef Blob* value
     cdef uint64_t last = 0
     cdef size_t count = 0
+    cdef bint failed = False
     while m.apply_head < m.to_apply.size:
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         value = NULL
         if entry.data != NULL and entry.kind == ENTRY_NORMAL:
-            m.machine.apply(m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value)
+            if not m.machine.apply(
+                m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value
+            ):
+                blob_release(value)
+                m.apply_head -= 1  # counts as not applied
+                failed = True
+                break
             m.unapplied_bytes -= entry.data.size
         settle(m, entry, value)
         last = entry.index
@@ -368,6 +375,9 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         m.gauges.applied_entries.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
         drop_applied(m)
         finish_apply(m, last, now_ns)
+    if failed:
+        member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+        return False
     return m.apply_head < m.to_apply.size
 
 
