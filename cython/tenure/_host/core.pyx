@@ -482,8 +482,8 @@ cdef class HostCore:
 
     def post(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox not None, uint64_t tag) -> None:
         """Submit; the outcome comes into `inbox` under `tag`."""
-        # The inbox has the caller's reference.
-        self.submit(kind, data, argument, inbox, tag)
+        # The answering side's reference goes into the inbox with the outcome; the caller's has no use.
+        waiter_release(self.submit(kind, data, argument, inbox, tag))
 
     # ---- a state machine in Python
 

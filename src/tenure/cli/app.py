@@ -3,6 +3,7 @@
 import click
 
 from tenure import __version__
+from tenure.cli.bench import bench
 from tenure.cli.check_history import check_history
 
 __all__ = ["app"]
@@ -14,4 +15,5 @@ def app() -> None:
     """A Raft-replicated, linearizable store inside a Python server."""
 
 
+app.add_command(bench)
 app.add_command(check_history)
