@@ -7,6 +7,7 @@ from tenure._raft.types cimport Configuration, Entry, HardState, Snapshot
 
 from tenure._storage.directory cimport Directory
 from tenure._storage.error cimport StorageError
+from tenure._storage.groups cimport GroupLog
 
 cdef struct RecoveredGroup:
     uint32_t group
@@ -15,8 +16,40 @@ cdef struct RecoveredGroup:
     Snapshot snapshot           # entries start behind it
     Vec[Entry] entries
 
+cdef struct SegmentUse:
+    uint32_t group
+    uint64_t highest_index      # that this segment holds of the group
+
+cdef struct ClosedSegment:
+    uint64_t sequence
+    Vec[SegmentUse] uses
+
 cdef struct Wal:
-    int private_
+    # Private to wal.pyx and recovery.pyx. Offsets of the current segment: synced <= tail <= capacity.
+    Directory* directory
+    uint64_t segment_bytes
+    bint sync
+    StorageError error          # code 0 = alive
+    int fd                      # the current segment
+    char path[512]
+    uint64_t sequence
+    uint64_t salt
+    uint64_t capacity
+    uint64_t tail               # where the next batch goes
+    uint64_t synced             # everything below is durable
+    uint64_t number             # of the next batch
+    uint32_t previous           # checksum that the next batch follows
+    Vec[GroupLog] groups
+    Vec[ClosedSegment] closed   # older segments that are still there, oldest first
+    uint64_t oldest_needed      # the first segment that recovery needs
+    Vec[char] batch             # room for a BatchHeader, then records
+    uint32_t record_count
+    bint has_bulk               # entries or snapshots: not for the reserve
+    bint has_snapshots
+    Vec[RecoveredGroup] recovered
+    uint64_t torn_offset
+    uint64_t syncs
+    uint64_t bytes
 
 # Recovers what the directory holds, or starts a new log. Null with `error` filled in.
 cdef Wal* wal_open(
@@ -33,6 +66,10 @@ cdef int wal_add_snapshot(Wal* wal, uint32_t group, const Snapshot* snapshot) no
 # One write and one fdatasync: all that was added is durable when it returns STORAGE_OK. After any other answer the log is
 # dead: every later call answers the same.
 cdef int wal_flush(Wal* wal) noexcept nogil
+# Deletes the segments that no group needs any more; every flush that carried a snapshot does so by itself.
+cdef int wal_compact(Wal* wal) noexcept nogil
+# How many segments are there, and the group whose missing snapshot keeps the oldest (valid where there is more than one).
+cdef size_t wal_segments(Wal* wal, uint32_t* pinned_by) noexcept nogil
 cdef const StorageError* wal_error(Wal* wal) noexcept nogil
 cdef uint64_t wal_syncs(Wal* wal) noexcept nogil
 cdef uint64_t wal_bytes(Wal* wal) noexcept nogil

@@ -50,6 +50,7 @@ class Lifecycle:
         self._ended = threading.Event()
         self._limit_s = shutdown_timeout_s
         self._at_once = False
+        self._tasks_taken = False
         self.closing = threading.Event()
         self.stopped = False  # the host's threads are gone; the pumps end when they see it
         with open_ones_lock:
@@ -98,7 +99,7 @@ class Lifecycle:
     def at_end(self, fn: Callable[[], None]) -> None:
         """Have `fn` called once the host has stopped; at once when it has."""
         with self._lock:
-            if not self._ended.is_set():
+            if not self._tasks_taken:
                 self._at_end.append(fn)
                 return
         fn()
@@ -173,13 +174,14 @@ class Lifecycle:
         with open_ones_lock:
             open_ones.discard(self)
         with self._lock:
-            self._ended.set()
+            self._tasks_taken = True
             waiting, self._at_end = self._at_end, []
         for fn in waiting:
             try:
                 fn()
             except Exception:
                 logger.exception("a task of the shutdown failed")
+        self._ended.set()
 
     def abandon(self) -> None:
         """The engine was forgotten: stop in the background, and never in a forked child."""

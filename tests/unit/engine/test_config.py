@@ -118,7 +118,7 @@ def test_loopback_needs_no_word(address):
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.7", "fe80::1"])
 def test_any_other_address_needs_the_operators_word(address):
-    with pytest.raises(InvalidArgument, match="^insecure: "):
+    with pytest.raises(InvalidArgument, match=r"^insecure: "):
         check_listen_address(address, insecure=False)
     check_listen_address(address, insecure=True)
 

@@ -148,6 +148,7 @@ def test_what_was_left_open_is_closed_at_exit_side_by_side():
     assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_ends_nothing():
     core = FakeCore()
     life = Lifecycle(core, 1.0)

@@ -108,8 +108,9 @@ def test_deregistering_twice_takes_back_only_its_own(core, lifecycle):
 def test_a_callback_may_take_back_a_later_one(core, lifecycle):
     pump = EventPump(core, lifecycle)
     calls = []
-    pump.register(lambda: later())
-    later = pump.register(lambda: calls.append("later"))
+    deregister = []
+    pump.register(lambda: [fn() for fn in deregister])
+    deregister.append(pump.register(lambda: calls.append("later")))
     core.events.append((LOST, FOLLOWER, 3, 0, 0))
     lifecycle.stopped = True
     pump.run()

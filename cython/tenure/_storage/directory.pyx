@@ -1,0 +1,197 @@
+"""A host's directory: whose it is, that nobody else has it, and how often it was started.
+
+Two small files beside the log: `lock`, held for as long as the directory is open (its content, the owner's process id, is
+for people), and `identity`, replaced as a whole (temporary name, sync, rename, sync of the directory) by every start.
+One thread at a time; owns the lock; never touches a directory that is not certainly its own.
+"""
+
+from libc.errno cimport EACCES, EAGAIN, ENAMETOOLONG
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset, strcmp, strlen, strncmp
+
+from tenure._core.vec cimport Vec
+from tenure._storage.error cimport (
+    STORAGE_BAD_DIRECTORY, STORAGE_FOREIGN, STORAGE_IO, STORAGE_LOCKED, STORAGE_MEMORY, STORAGE_NEWER_FORMAT,
+    StorageError, storage_code_of, storage_error_set,
+)
+from tenure._storage.file_seam cimport (
+    PATH_BYTES, FileName, directory_list, directory_make, directory_sync, file_close, file_exists, file_lock, file_open,
+    file_read, file_rename, file_size, file_sync, file_truncate, file_write, path_join,
+)
+from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
+
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid() noexcept
+
+cdef enum:
+    ROOM_FOR_NAMES = 64         # of the files in a directory, behind its own path
+
+
+cdef int write_identity(const Directory* directory) noexcept nogil:
+    """Replace `identity` by what the struct says, durably. 0 or an errno."""
+    cdef char temporary[PATH_BYTES]
+    cdef char final[PATH_BYTES]
+    cdef IdentityFile identity
+    cdef int fd, result
+    path_join(temporary, directory.path, b"identity.new")
+    path_join(final, directory.path, b"identity")
+    memset(&identity, 0, sizeof(identity))
+    memcpy(identity.magic, b"tenureID", 8)
+    identity.version = FORMAT_VERSION
+    memcpy(identity.cluster_id, directory.cluster_id, 16)
+    identity.host_id = directory.host_id
+    identity.start_counter = directory.start_counter
+    identity.flags = IDENTITY_HAS_LOG if directory.has_log else 0
+    identity.checksum = file_header_checksum(&identity, sizeof(identity))
+    result = file_open(temporary, True, &fd)
+    if result != 0:
+        return result
+    result = file_write(fd, &identity, sizeof(identity), 0)
+    if result == 0 and directory.sync:
+        result = file_sync(fd)
+    file_close(fd)
+    if result == 0:
+        result = file_rename(temporary, final)
+    if result == 0 and directory.sync:
+        result = directory_sync(directory.path)
+    return result
+
+
+cdef bint is_ours(const char* name) noexcept nogil:
+    """What may stand in a directory whose identity is still to be written."""
+    return (
+        strcmp(name, b"lock") == 0 or strcmp(name, b"identity.new") == 0 or strcmp(name, b"lost+found") == 0
+        or strncmp(name, b".", 1) == 0
+    )
+
+
+cdef bint check_empty(const Directory* directory, StorageError* error) noexcept nogil:
+    """A directory without identity holds nothing else."""
+    cdef Vec[FileName] names
+    cdef char path[PATH_BYTES]
+    cdef size_t i
+    cdef int result
+    memset(&names, 0, sizeof(names))
+    result = directory_list(directory.path, &names)
+    if result != 0:
+        storage_error_set(error, storage_code_of(result), result, 0, directory.path)
+    else:
+        for i in range(names.size):
+            if not is_ours(names.data[i].text):
+                path_join(path, directory.path, names.data[i].text)
+                storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
+                result = -1
+                break
+    names.release()
+    return result == 0
+
+
+cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogil:
+    """Compare the identity with what the caller expects; a new directory gets one by `write_identity` later."""
+    cdef char path[PATH_BYTES]
+    cdef IdentityFile identity
+    cdef bint exists = False
+    cdef uint64_t size = 0
+    cdef size_t got = 0
+    cdef int fd
+    cdef int result
+    path_join(path, directory.path, b"identity")
+    result = file_exists(path, &exists)
+    directory.fresh = not exists
+    if result == 0 and not exists:
+        return check_empty(directory, error)
+    if result == 0:
+        result = file_open(path, False, &fd)
+        if result == 0:
+            result = file_size(fd, &size)
+            if result == 0:
+                result = file_read(fd, &identity, sizeof(identity), 0, &got)
+            file_close(fd)
+    if result != 0:
+        storage_error_set(error, storage_code_of(result), result, 0, path)
+        return False
+    if (
+            got < sizeof(identity) or memcmp(identity.magic, b"tenureID", 8) != 0
+            or identity.checksum != file_header_checksum(&identity, sizeof(identity))):
+        storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
+        return False
+    if identity.version > FORMAT_VERSION:
+        storage_error_set(error, STORAGE_NEWER_FORMAT, FORMAT_VERSION, identity.version, path)
+        return False
+    if memcmp(identity.cluster_id, directory.cluster_id, 16) != 0 or identity.host_id != directory.host_id:
+        storage_error_set(error, STORAGE_FOREIGN, 0, 0, path)
+        return False
+    directory.start_counter = identity.start_counter
+    directory.has_log = (identity.flags & IDENTITY_HAS_LOG) != 0
+    return True
+
+
+cdef bint take_lock(Directory* directory, StorageError* error) noexcept nogil:
+    cdef char path[PATH_BYTES]
+    cdef int result
+    path_join(path, directory.path, b"lock")
+    result = file_lock(path, &directory.lock_fd)
+    if result == EAGAIN or result == EACCES:
+        storage_error_set(error, STORAGE_LOCKED, result, 0, path)
+        return False
+    if result != 0:
+        storage_error_set(error, storage_code_of(result), result, 0, path)
+    return result == 0
+
+
+cdef void name_the_owner(const Directory* directory) noexcept nogil:
+    # for people only: no sync, and whether it succeeds is of no consequence
+    cdef char owner[32]
+    cdef int length = snprintf(owner, sizeof(owner), b"%d\n", getpid())
+    if file_truncate(directory.lock_fd, 0) == 0:
+        file_write(directory.lock_fd, owner, length, 0)
+
+
+cdef Directory* directory_open(
+        const char* path, const uint8_t* cluster_id, uint64_t host_id, bint sync, StorageError* error) noexcept nogil:
+    cdef Directory* directory
+    cdef int result
+    memset(error, 0, sizeof(StorageError))
+    if strlen(path) + ROOM_FOR_NAMES > sizeof(directory.path):
+        storage_error_set(error, STORAGE_IO, ENAMETOOLONG, 0, path)
+        return NULL
+    directory = <Directory*> calloc(1, sizeof(Directory))
+    if directory == NULL:
+        storage_error_set(error, STORAGE_MEMORY, 0, 0, path)
+        return NULL
+    memcpy(directory.path, path, strlen(path) + 1)
+    memcpy(directory.cluster_id, cluster_id, 16)
+    directory.host_id = host_id
+    directory.sync = sync
+    directory.lock_fd = -1
+    result = directory_make(path)
+    if result != 0:
+        storage_error_set(error, storage_code_of(result), result, 0, path)
+    # looked at before the lock is made, so that a foreign directory stays as it is, and again under the lock
+    elif read_identity(directory, error) and take_lock(directory, error) and read_identity(directory, error):
+        name_the_owner(directory)
+        directory.start_counter += 1
+        result = write_identity(directory)
+        if result == 0:
+            return directory
+        storage_error_set(error, storage_code_of(result), result, 0, path)
+    directory_close(directory)
+    return NULL
+
+
+cdef int directory_mark_log(Directory* directory) noexcept nogil:
+    if directory.has_log:
+        return 0
+    directory.has_log = True
+    return write_identity(directory)
+
+
+cdef void directory_close(Directory* directory) noexcept nogil:
+    if directory == NULL:
+        return
+    if directory.lock_fd >= 0:
+        file_close(directory.lock_fd)
+    free(directory)
