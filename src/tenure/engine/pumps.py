@@ -125,7 +125,8 @@ class EventPump:
             return
         term, self._led_term = self._led_term, 0
         member = self._core.member_id
-        logger.warning(
+        logger.log(
+            logging.INFO if self._lifecycle.closing.is_set() else logging.WARNING,
             "member %d no longer leads (term %d)",
             member,
             term,
