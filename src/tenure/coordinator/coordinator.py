@@ -44,9 +44,7 @@ class Coordinator:
     lease_read: Callable[..., int]
     try_lease_read: Callable[[], int | None]
 
-    def __init__(
-        self, engine: Engine, *, machine: KeyValueMachine | None = None, close_engine: bool = True
-    ) -> None:
+    def __init__(self, engine: Engine, *, machine: KeyValueMachine | None = None, close_engine: bool = True) -> None:
         """Stand before `engine`.
 
         Args:

@@ -1,8 +1,8 @@
 """`KeyValue`: the native key-value store of a group as typed Python calls, every read fenced.
 
-A read takes the fence of its own call (the lease where it holds, else a quorum) and looks the key up afterwards, in this
-process. A write is a command: what it decides (does the key exist, what does it hold) is decided inside apply, so two
-callers never race between a look and a write. Any thread may call anything; `aio` is the same for asyncio.
+A read takes the fence of its own call (the lease where it holds, else a quorum) and looks the key up afterwards, in
+this process. A write is a command: what it decides (does the key exist, what does it hold) is decided inside apply, so
+two callers never race between a look and a write. Any thread may call anything; `aio` is the same for asyncio.
 
 A command carries the proposer's clock as a hint. It never runs backwards within one `KeyValue`, whatever the machine's
 clock does; the timestamps themselves are fixed in apply.

@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from tenure._core.clock import granularity_ns, now_ns
+from tenure._core.fenced_read import FencedRead
 from tenure._core.state_machine import NativeMachine
 from tenure._host.core import PROPOSE, READ, STEP_DOWN, TRANSFER, CoreError, HostCore
 from tenure.config import Config, check_listen_address, refuse
@@ -63,9 +64,12 @@ class NativeEngine:
         aio: the same calls for asyncio.
         try_lease_read: the compiled fence itself: the applied index if the lease covers this instant, else None. Never
             blocks and never raises; one answer serves the call that it was made for and none that begins later.
+        lease_read: `lease_read(timeout=None)`, compiled as well: by the lease where it holds, else by a quorum; returns
+            the applied index, as `linearizable_read` does.
     """
 
     aio: AsyncEngine
+    lease_read: Callable[..., int]
     try_lease_read: Callable[[], int | None]
 
     def __init__(
@@ -146,6 +150,7 @@ class NativeEngine:
             self._lifecycle.pump("tenure-apply", ApplyPump(core, self._lifecycle, state_machine).run)
             self._lifecycle.before_stop(self._drain_applying(core))
         self.try_lease_read = core.fence.try_lease_read
+        self.lease_read = FencedRead(core.fence, self.linearizable_read).lease_read
         self.aio = AsyncEngine(self)
         aio = weakref.WeakMethod(self.aio.retire)
         self._lifecycle.at_end(lambda: retire() if (retire := aio()) is not None else None)
@@ -189,11 +194,6 @@ class NativeEngine:
         return ProposalResult(index, term, value)
 
     # ------------------------------------------------------------------------------------------------------- reads
-
-    def lease_read(self, *, timeout: float | None = None) -> int:
-        """By the lease where it holds, else by a quorum; returns the applied index, as `linearizable_read` does."""
-        index = self.try_lease_read()
-        return self.linearizable_read(timeout=timeout) if index is None else index
 
     def linearizable_read(self, *, timeout: float | None = None) -> int:
         """Confirm with a quorum and wait until this member has applied what was confirmed; returns the applied index.

@@ -1,4 +1,4 @@
-"""`LeaseReader`: the fence, and a Python call for when the lease does not cover the instant.
+"""`FencedRead`: the fence, and a Python call for when the lease does not cover the instant.
 
 Any thread. An engine hands out the bound method, so a read that the lease covers runs no Python frame at all. It keeps the
 GIL, as the fence does; what the fallback does is its own affair. It never remembers an answer: each call checks anew.
@@ -12,7 +12,7 @@ from tenure._core.fence cimport fence as check
 
 
 @cython.final
-cdef class LeaseReader:
+cdef class FencedRead:
     """`lease_read` over a fence; `fallback(timeout=...)` answers where the lease does not."""
 
     def __cinit__(self, Fence fence not None, fallback not None):

@@ -4,6 +4,6 @@ from typing import final
 from tenure._core.fence import Fence
 
 @final
-class LeaseReader:
+class FencedRead:
     def __init__(self, fence: Fence, fallback: Callable[..., int]) -> None: ...
     def lease_read(self, timeout: float | None = None) -> int: ...
