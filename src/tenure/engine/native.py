@@ -23,10 +23,10 @@ import time
 import uuid
 import weakref
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from tenure._core.clock import granularity_ns, now_ns
-from tenure._core.fenced_read import FencedRead
+from tenure._core.fence import FencedRead
 from tenure._core.state_machine import NativeMachine
 from tenure._host.core import PROPOSE, READ, STEP_DOWN, TRANSFER, CoreError, HostCore
 from tenure.config import Config, check_listen_address, refuse
@@ -57,19 +57,25 @@ NAMED_GAUGES = frozenset(
 )
 
 
+class LeaseRead(Protocol):
+    """The type of `NativeEngine.lease_read`."""
+
+    def __call__(self, *, timeout: float | None = None) -> int: ...
+
+
 class NativeEngine:
     """The engine that tenure brings along: an `Engine`, a `LeaseProvider` and a `LeaseReader`.
 
     Attributes:
         aio: the same calls for asyncio.
+        lease_read: `lease_read(*, timeout=None)`, compiled: by the lease where it holds, else by `linearizable_read`, whose
+            errors it raises; returns the applied index.
         try_lease_read: the compiled fence itself: the applied index if the lease covers this instant, else None. Never
             blocks and never raises; one answer serves the call that it was made for and none that begins later.
-        lease_read: `lease_read(timeout=None)`, compiled as well: by the lease where it holds, else by a quorum; returns
-            the applied index, as `linearizable_read` does.
     """
 
     aio: AsyncEngine
-    lease_read: Callable[..., int]
+    lease_read: LeaseRead
     try_lease_read: Callable[[], int | None]
 
     def __init__(
@@ -150,7 +156,7 @@ class NativeEngine:
             self._lifecycle.pump("tenure-apply", ApplyPump(core, self._lifecycle, state_machine).run)
             self._lifecycle.before_stop(self._drain_applying(core))
         self.try_lease_read = core.fence.try_lease_read
-        self.lease_read = FencedRead(core.fence, self.linearizable_read).lease_read
+        self.lease_read = FencedRead(core.fence, without_owning(self.linearizable_read)).lease_read
         self.aio = AsyncEngine(self)
         aio = weakref.WeakMethod(self.aio.retire)
         self._lifecycle.at_end(lambda: retire() if (retire := aio()) is not None else None)
@@ -499,6 +505,19 @@ class NativeEngine:
         left_s = self.retry_s if deadline_ns < 0 else (deadline_ns - time.monotonic_ns()) / 1e9
         if self._lifecycle.closing.wait(min(self.retry_s, max(0.0, left_s))):
             raise Closed("the engine is closed")
+
+
+def without_owning(method: LeaseRead) -> LeaseRead:
+    """`method`, without keeping its object alive: who forgets an engine wants it closed."""
+    found = weakref.WeakMethod(method)
+
+    def call(*, timeout: float | None = None) -> int:
+        alive = found()
+        if alive is None:
+            raise Closed("the engine is closed")
+        return alive(timeout=timeout)
+
+    return call
 
 
 def check_member_id(field: str, id: object) -> int:
