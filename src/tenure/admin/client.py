@@ -14,7 +14,7 @@ MAX_BYTES = 1 << 20
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """"host:port", with brackets around an IPv6 address, as a pair.
+    """The host and the port of "host:port"; an IPv6 address stands in brackets.
 
     Raises:
         ValueError: it is none.

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MemberReport", "metrics_text"]
 
-COUNTERS = frozenset({"missed_ticks", "passes", "late_passes", "proposals", "applied_entries", "reads", "elections_won"})
+COUNTERS = frozenset(
+    {"missed_ticks", "passes", "late_passes", "proposals", "applied_entries", "reads", "elections_won"}
+)
 
 
 class MemberReport:

@@ -42,7 +42,9 @@ class AdminServer:
             self._server = BoundedServer(report, host, port)
         except OSError as error:
             address = f"{host}:{port}"
-            raise AddressUnavailable(f"cannot listen on {address}: {error}", address=address, errno=error.errno) from error
+            raise AddressUnavailable(
+                f"cannot listen on {address}: {error}", address=address, errno=error.errno
+            ) from error
         self.host = host
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
@@ -82,7 +84,7 @@ class BoundedServer(ThreadingHTTPServer):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Wait for a free slot; every request gives its own back within `REQUEST_S`."""
@@ -106,7 +108,7 @@ class BoundedServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
-        logger.debug("a request from %s failed", client_address, exc_info=True)
+        logger.debug("a request from %s failed", client_address)
 
 
 def hang_up(request: socket.socket) -> None:
@@ -123,7 +125,7 @@ class AdminHandler(BaseHTTPRequestHandler):
     server_version = "tenure"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that the standard library calls
+    def do_GET(self) -> None:
         """Answer, or say which paths there are."""
         report = self.server.report
         match self.path.partition("?")[0]:

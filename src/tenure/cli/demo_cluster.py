@@ -1,8 +1,8 @@
 """Three members as three processes, and what they say of themselves: the stage of `tenure demo`.
 
-`DemoCluster` owns the processes and their directories; `Watch` asks every member's admin endpoint ten times a second, each
-from a thread of its own, so that one which does not answer keeps nobody waiting. All instants are of the lease clock,
-which all processes of one machine share.
+`DemoCluster` owns the processes and their directories; `Watch` asks every member's admin endpoint ten times a second,
+each from a thread of its own, so that one which does not answer keeps nobody waiting. All instants are of the lease
+clock, which all processes of one machine share.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from tenure._core.clock import now_ns
@@ -25,6 +24,7 @@ from tenure.errors import TenureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = ["MEMBERS", "DemoCluster", "DemoFailure", "Member", "Watch"]
 
@@ -269,4 +269,3 @@ def ask(member: Member) -> bool:
     if report.get("pid") == member.process.pid and "term" in report and not member.paused:
         member.report, member.heard_ns = report, now_ns()
     return True
-

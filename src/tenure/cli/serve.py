@@ -1,9 +1,9 @@
 """`tenure serve`: run one member of a cluster until a signal ends it.
 
 Standard output carries one line of JSON, once the member listens, with the addresses it really has; the log goes to
-standard error. SIGTERM or SIGINT stops it gracefully: leadership is handed over, what was accepted is finished. A second
-signal stops it at once. SIGUSR1 ends the load that `--exercise` makes. Exit codes: 0 stopped, 1 the member failed, 2 the settings or the directory are of no use, 130
-or 143 stopped by a second signal.
+standard error. SIGTERM or SIGINT stops it gracefully: leadership is handed over, what was accepted is finished. A
+second one stops it at once. SIGUSR1 ends the load that `--exercise` makes. Exit codes: 0 stopped, 1 the member failed,
+2 the settings or the directory are of no use, 130 or 143 stopped by a second signal.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ LOOK_S = 0.2
 @click.option("--redis", metavar="HOST:PORT", help="Where Redis clients are served.")
 @click.option("--admin", metavar="HOST:PORT", help="Where status, metrics and health are served.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="A setting of tenure.config.Config.")
-@click.option("--exercise", type=click.FloatRange(1), metavar="RATE", help="Make a load of RATE calls a second on itself.")
+@click.option(
+    "--exercise", type=click.FloatRange(1), metavar="RATE", help="Make a load of RATE calls a second on itself."
+)
 @click.option(
     "--until-input-ends", is_flag=True, hidden=True, help="Stop when standard input ends, as a parent's pipe does."
 )
@@ -85,11 +87,12 @@ def serve(
     from tenure.cli.settings import load, member_flag, parse_settings
 
     logging.basicConfig(
-        level=log_level.upper(),
+        level=logging.DEBUG if log_level == "debug" else logging.INFO,  # changes of role are reported, logged or not
         stream=sys.stderr,
         format="%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
+    logging.getLogger().handlers[0].setLevel(log_level.upper())
     signals = Signals()
     if until_input_ends:
         threading.Thread(target=signals.follow_input, name="tenure-input", daemon=True).start()
@@ -137,7 +140,7 @@ class Signals:
 
     def follow_input(self) -> None:
         """Take the end of standard input for a SIGTERM. Any thread."""
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not through sys.stdin, whose lock would be missed when the interpreter ends
             pass
         self._arrived.put(signal.SIGTERM)
 

@@ -116,11 +116,9 @@ def parse_settings(
         known = ", ".join(map(str, sorted(named))) or "none"
         raise InvalidArgument(f"id: this member must be one of the members ({known}); say --id", field="id")
     own = dict(named[own_id])
-    for name, value in (("redis", redis), ("admin", admin)):
-        if value is not None:
-            own[name] = value
+    own |= {place: value for place, value in (("redis", redis), ("admin", admin)) if value is not None}
     named[own_id] = own
-    name = cluster if cluster is not None else table.get("cluster")
+    name: Any = table.get("cluster") if cluster is None else cluster
     if not isinstance(name, str) or not name:
         raise InvalidArgument("cluster: the cluster needs a name that all its members share", field="cluster")
     where = directory or own.get("directory") or table.get("directory")
