@@ -56,7 +56,7 @@ from tenure._raft.raft cimport raft_default_config, raft_new
 from tenure._raft.state cimport RaftConfig
 from tenure._raft.types cimport MAX_MEMBERS, Configuration, Entry
 from tenure._storage.directory cimport directory_open
-from tenure._storage.error cimport StorageError
+from tenure._storage.error cimport StorageError, storage_exception
 from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
 
 from tenure.errors import Closed, ForkedProcess, Overloaded
@@ -175,15 +175,11 @@ cdef int fill_ids(uint64_t* into, int32_t* count, tuple ids) except -1:
 
 
 class CoreError(Exception):
-    """A failure of opening or running a host: `kind` is "storage", "network" or "raft"; the rest says what and where."""
+    """A failure of opening or running a host: `kind` is "network" or "raft"; the rest says what and where."""
 
     def __init__(self, kind, code, errno_value=0, path="", offset=0):
         super().__init__(f"{kind} error {code} ({os.strerror(errno_value) if errno_value else 'no errno'}) {path} {offset}")
         self.kind, self.code, self.errno, self.path, self.offset = kind, code, errno_value, path, offset
-
-
-cdef object storage_failure(const StorageError* error):
-    return CoreError("storage", error.code, error.errno_value, (<bytes>error.path).decode("utf-8", "replace"), error.offset)
 
 
 @cython.final
@@ -199,7 +195,8 @@ cdef class HostCore:
             options: settings by name; see `set_options`.
 
         Raises:
-            CoreError: the directory cannot be used, or the address cannot be listened on.
+            StorageError: and its kinds: the directory cannot be used.
+            CoreError: the address cannot be listened on, or the settings contradict each other.
         """
         cdef RaftConfig raft
         cdef HostConfig config
@@ -230,10 +227,10 @@ cdef class HostCore:
         memset(&error, 0, sizeof(error))
         self.host.directory = directory_open(path, cluster_id, self.member_id, options.sync, &error)
         if self.host.directory == NULL:
-            raise storage_failure(&error)
+            raise storage_exception(&error)
         self.host.wal = wal_open(self.host.directory, options.segment_bytes, options.sync, &error)
         if self.host.wal == NULL:
-            raise storage_failure(&error)
+            raise storage_exception(&error)
         return 0
 
     cdef int open_member(self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners) except -1:

@@ -25,7 +25,7 @@ from tenure._kv.store cimport (
     STORE_FAILED, STORE_FOUND, StoreCode, store_ceiling_ts, store_insert, store_new, store_publish, store_release,
     store_retain, store_state_hash
 )
-from tenure._kv.table cimport SHARDS, Shard, Table, item_free, table_free_some
+from tenure._kv.table cimport SHARDS, Pool, Shard, Table, pool_return, table_free_some
 
 cdef enum:
     DUMP_VERSION = 1
@@ -123,16 +123,16 @@ cdef void take_away(Shard* shard, Item** retained, Table* live, Table* old) noex
     shard.dump_open = False
 
 
-cdef void free_kept(Item* retained, Table* live, Table* old) noexcept nogil:
+cdef void free_kept(Pool* pool, Item* retained, Table* live, Table* old) noexcept nogil:
     cdef Item* following
     while retained != NULL:
         following = retained.next
-        item_free(retained)
+        pool_return(pool, retained)
         retained = following
     if live.buckets != NULL:
-        table_free_some(live, <uint64_t> -1)
+        table_free_some(pool, live, <uint64_t> -1, True)
     if old.buckets != NULL:
-        table_free_some(old, <uint64_t> -1)
+        table_free_some(pool, old, <uint64_t> -1, True)
 
 
 cdef bint step(Dump* dump, Vec[char]* out) noexcept nogil:
@@ -165,7 +165,7 @@ cdef bint step(Dump* dump, Vec[char]* out) noexcept nogil:
         if finished:
             take_away(shard, &retained, &live, &old)
     shard.lock.unlock()
-    free_kept(emitted, &live, &old)
+    free_kept(&dump.store.pool, emitted, &live, &old)
     if finished:
         dump.shard += 1
         dump.stage = STAGE_LIVE
@@ -210,7 +210,7 @@ cdef void dump_close(Dump* dump) noexcept nogil:
         shard.lock.lock()
         take_away(shard, &retained, &live, &old)
         shard.lock.unlock()
-        free_kept(retained, &live, &old)
+        free_kept(&dump.store.pool, retained, &live, &old)
     # release: the shards are free of this dump before the next begins
     dump.store.dumping.store(0, memory_order_release)
     store_release(dump.store)

@@ -16,7 +16,7 @@ from libcpp.atomic cimport atomic
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport Slice
-from tenure._kv.table cimport Item, Shard, Table
+from tenure._kv.table cimport Item, Pool, Shard, Table
 
 
 cdef extern from "tenure/_kv/store.hpp" namespace "tenure" nogil:
@@ -35,6 +35,7 @@ cdef extern from "tenure/_kv/store.hpp" namespace "tenure" nogil:
         uint64_t digest_sum
         bint holding
         uint32_t dumps
+        Pool pool
         Vec[char] out
         Vec[Table] flushed
         Vec[Item*] dropped
@@ -86,8 +87,8 @@ cdef StoreCode store_get_copy(
 cdef StoreCode store_get_many(
     Store* store, const Slice* keys, uint32_t count, int64_t now_ms, Found found, void** contexts, StoreCode* codes
 ) noexcept nogil
-# Keys that have expired at `now_ms`, for a command that collects them: looks at one bucket chain or more, from `cursor` (0 at
-# the start) on, until `limit` keys are found or `steps` buckets were seen. The new cursor; 0 at the end.
+# Keys that have expired at `now_ms`, for a command that collects them: looks at buckets from `cursor` (0 at the start) on, until
+# `limit` keys are found (or a few more) or `steps` buckets were seen. The new cursor; 0 at the end.
 cdef uint64_t store_find_expired(
     Store* store, uint64_t cursor, int64_t now_ms, uint32_t limit, uint32_t steps, Found found, void* context
 ) noexcept nogil

@@ -28,8 +28,8 @@ from tenure._kv.codec cimport (
     put_error, put_integer, put_item_begin, put_item_end, put_kind, slice_integer
 )
 from tenure._kv.table cimport (
-    ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_free, item_new, item_room, shard_find, shard_insert,
-    shard_pins, shard_prepare, shard_replace, sip_hash, table_free_some
+    ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_new, pool_free, pool_merge, pool_release, pool_room,
+    shard_find, shard_insert, shard_pins, shard_prepare, shard_replace, sip_hash, table_free_some
 )
 
 cdef extern from *:
@@ -111,16 +111,17 @@ cdef void store_release(Store* store) noexcept nogil:
         return
     for i in range(SHARDS):
         if store.shards[i].live.buckets != NULL:
-            table_free_some(&store.shards[i].live, <uint64_t> -1)
+            table_free_some(&store.pool, &store.shards[i].live, <uint64_t> -1, False)
         if store.shards[i].old.buckets != NULL:
-            table_free_some(&store.shards[i].old, <uint64_t> -1)
+            table_free_some(&store.pool, &store.shards[i].old, <uint64_t> -1, False)
     for k in range(store.flushed.size):
-        table_free_some(&store.flushed[k], <uint64_t> -1)
+        table_free_some(&store.pool, &store.flushed[k], <uint64_t> -1, False)
     for i in range(4):
         blob_release(store.common[i])
     store.out.release()
     store.flushed.release()
     store.dropped.release()
+    pool_release(&store.pool)
     store_deallocate(store)
 
 
@@ -202,7 +203,7 @@ cdef bint drop(Store* store, Shard* shard, Item* item, bint pinned) noexcept nog
 cdef void free_dropped(Store* store) noexcept nogil:
     cdef size_t i
     for i in range(store.dropped.size):
-        item_free(store.dropped[i])
+        pool_free(&store.pool, store.dropped[i])
     store.dropped.clear()
 
 
@@ -235,8 +236,8 @@ cdef bint put(
     if expires_ms != 0 and expires_ms <= ms_of(store.commit_ts):
         return remove(store, place)
     if before != NULL and size <= IN_PLACE_BYTES and (
-            item_room(ITEM_HEAD_BYTES + before.key_size + before.value_size)
-            == item_room(ITEM_HEAD_BYTES + before.key_size + size)):
+            pool_room(ITEM_HEAD_BYTES + before.key_size + before.value_size)
+            == pool_room(ITEM_HEAD_BYTES + before.key_size + size)):
         begin_change(store, shard)
         if not shard_pins(shard, before):
             store.digest_sum -= before.digest
@@ -253,7 +254,7 @@ cdef bint put(
             end_change(store, shard)
             return True
         end_change(store, shard)
-    item = item_new(place.key.data, place.key.size, size)
+    item = item_new(&store.pool, place.key.data, place.key.size, size)
     if item == NULL:
         return False
     memcpy(item.value(), head, head_size)
@@ -268,7 +269,7 @@ cdef bint put(
     begin_change(store, shard)
     enough = shard_prepare(shard, &freed)
     if not enough:
-        item_free(item)
+        pool_free(&store.pool, item)
     elif before != NULL:
         shard_replace(shard, before, item)
         enough = drop(store, shard, before, shard_pins(shard, before))
@@ -609,7 +610,8 @@ cdef void store_publish(Store* store) noexcept nogil:
 
 
 cdef bint store_free_some(Store* store, uint64_t limit) noexcept nogil:
-    if store.flushed.size != 0 and table_free_some(&store.flushed[store.flushed.size - 1], limit):
+    if store.flushed.size != 0 and table_free_some(
+            &store.pool, &store.flushed[store.flushed.size - 1], limit, False):
         store.flushed.size -= 1
     return store.flushed.size != 0
 
@@ -637,7 +639,7 @@ cdef bint store_adopt(Store* store, Store* source) noexcept nogil:
     cdef bint enough
     cdef int i
     lock_mask(store, <uint64_t> -1)
-    enough = retire_tables(store)
+    enough = pool_merge(&store.pool, &source.pool) and retire_tables(store)
     if enough:
         for i in range(SHARDS):
             store.shards[i].live = source.shards[i].live
@@ -736,25 +738,32 @@ cdef StoreCode store_get_many(
     return STORE_FOUND
 
 
+cdef uint32_t report_expired(Item* item, int64_t now_ms, Found found, void* context) noexcept nogil:
+    cdef uint32_t taken = 0
+    while item != NULL:
+        if has_expired(item, now_ms):
+            found(context, item.key(), item.key_size, item.expires_ms)
+            taken += 1
+        item = item.next
+    return taken
+
+
 cdef uint64_t store_find_expired(
         Store* store, uint64_t cursor, int64_t now_ms, uint32_t limit, uint32_t steps, Found found, void* context
 ) noexcept nogil:
-    # the cursor is a shard and a bucket of its live table: a table that grows meanwhile only makes the walk miss keys,
-    # which the next walk finds
+    # the cursor is a shard and a bucket: of its live table, and of the old one while it grows. Keys that are moved behind
+    # the cursor are missed; the next walk finds them
     cdef uint64_t bucket = cursor >> SHARD_BITS
     cdef uint32_t i = <uint32_t> (cursor & (SHARDS - 1))
+    cdef uint32_t taken = 0
     cdef Shard* shard
-    cdef Item* item
-    while i < SHARDS and steps > 0 and limit > 0:
+    while i < SHARDS and steps > 0 and taken < limit:
         shard = &store.shards[i]
         shard.lock.lock()
-        while steps > 0 and limit > 0 and shard.live.buckets != NULL and bucket <= shard.live.mask:
-            item = shard.live.buckets[bucket]
-            while item != NULL:
-                if has_expired(item, now_ms):
-                    found(context, item.key(), item.key_size, item.expires_ms)
-                    limit -= 1 if limit > 0 else 0
-                item = item.next
+        while steps > 0 and taken < limit and shard.live.buckets != NULL and bucket <= shard.live.mask:
+            if shard.old.buckets != NULL and bucket <= shard.old.mask:
+                taken += report_expired(shard.old.buckets[bucket], now_ms, found, context)
+            taken += report_expired(shard.live.buckets[bucket], now_ms, found, context)
             bucket += 1
             steps -= 1
         if shard.live.buckets == NULL or bucket > shard.live.mask:

@@ -13,7 +13,7 @@ cdef struct Buffer:
     size_t capacity             # begin <= end <= capacity
 
 
-# Room for `count` more bytes at the end, or null: they would make more than `limit`, or there is no memory.
+# Room for `count` (not 0) more bytes at the end, or null: they would make more than `limit`, or there is no memory.
 cdef char* buffer_reserve(Buffer* buffer, size_t count, size_t limit) noexcept nogil
 # Gives the memory back.
 cdef void buffer_release(Buffer* buffer) noexcept nogil

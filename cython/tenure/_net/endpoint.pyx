@@ -5,16 +5,14 @@ Endpoint. It owns its epoll descriptor, its transport and what was received and 
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
 from tenure._core.posix cimport EINTR, EPOLL_CLOEXEC, close, epoll_create1, epoll_event, epoll_wait, errno
-from tenure._core.vec cimport Vec
-from tenure._net.handshake import REFUSAL_NAMES
+from tenure._net import handshake, transport
 from tenure._net.message_codec cimport CODEC_NO_MEMORY, CODEC_OK, CodecResult, message_bytes, message_decode, message_encode
-from tenure._net.transport import CLOSE_REASON_NAMES
 from tenure._net.transport cimport (
     PeerStatistics, Transport, TransportCallbacks, TransportConfig, TransportStatistics, transport_add_peer, transport_close,
     transport_flush, transport_on_event, transport_open, transport_port, transport_remove_peer, transport_send,
@@ -229,10 +227,10 @@ cdef class Endpoint:
         cdef dict closed = {}, refused = {}, was_refused = {}
         cdef int code
         transport_totals(self.opened(), &totals)
-        for code, name in CLOSE_REASON_NAMES.items():
+        for code, name in transport.CLOSE_REASON_NAMES.items():
             if totals.closed[code]:
                 closed[name] = totals.closed[code]
-        for code, name in REFUSAL_NAMES.items():
+        for code, name in handshake.REFUSAL_NAMES.items():
             if totals.refused[code]:
                 refused[name] = totals.refused[code]
             if totals.was_refused[code]:
@@ -295,15 +293,15 @@ def measure_codec(Message message not None, int count) -> tuple:
     cdef int64_t begin_ns, encoded_ns, decoded_ns
     cdef CMessage c
     cdef CodecResult result = CODEC_OK
-    cdef int i
+    cdef int _i
     if memory == NULL:
         raise MemoryError
     with nogil:
         begin_ns = clock_monotonic_ns()
-        for i in range(count):
+        for _i in range(count):
             message_encode(&message.c, memory)
         encoded_ns = clock_monotonic_ns()
-        for i in range(count):
+        for _i in range(count):
             result = message_decode(memory, size, &c)
             if result != CODEC_OK:
                 break

@@ -4,13 +4,13 @@ Decoding trusts nothing: every count is compared with the bytes that are left be
 message makes us allocate is at most about twice its own size. What the fields mean together is the core's to judge.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memset
 
 from tenure._core.blob cimport blob_new
 from tenure._core.vec cimport Vec
-from tenure._net.wire cimport wire_get16, wire_get32, wire_get64, wire_put16, wire_put32, wire_put64
+from tenure._net.wire cimport wire_get16, wire_get32, wire_get64, wire_put32, wire_put64
 from tenure._raft.types cimport (
     ENTRY_CONF_CHANGE_V2, MAX_MEMBERS, MSG_APP, MSG_READ_INDEX_RESP, MSG_SNAP, NO_MEMBER, Configuration, Entry, Snapshot,
     entry_bytes, message_release,

@@ -5,12 +5,12 @@ earlier in the same batch finds nothing. Callbacks may close anything: every pub
 (`enter`, `leave`), a closed connection keeps its memory until the outermost one leaves, and whoever called back looks at
 `fd` before going on.
 
-A message's clock reading is taken once after every recv() and belongs to the messages which that recv() completed: not earlier
-(a promise must start after the last byte was read: LEASE.md rule 2, H08), and not once per pass of the loop, which may have spent
-long on others in between.
+A message's clock reading is taken once after every recv() and belongs to the messages which that recv() completed: not
+earlier (a promise must start after the last byte was read: LEASE.md rule 2, H08), and not once per pass of the loop, which
+may have spent long on others in between.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -23,7 +23,7 @@ from tenure._net.buffer cimport (
     Buffer, buffer_commit, buffer_consume, buffer_front, buffer_release, buffer_reserve, buffer_room, buffer_size,
 )
 from tenure._net.frame cimport (
-    FRAME_BAD_CHECKSUM, FRAME_HEADER_BYTES, FRAME_HELLO, FRAME_INCOMPLETE, FRAME_MESSAGE, FRAME_REFUSED, FRAME_WELCOME,
+    FRAME_HEADER_BYTES, FRAME_HELLO, FRAME_INCOMPLETE, FRAME_MESSAGE, FRAME_REFUSED, FRAME_WELCOME,
     FRAME_WHOLE, Frame, FrameResult, frame_parse, frame_seal,
 )
 from tenure._net.handshake cimport (
@@ -309,8 +309,8 @@ cdef void finish_connecting(Transport* t, Connection* c) noexcept nogil:
 
 
 cdef void accept_some(Transport* t) noexcept nogil:
-    cdef int i, fd
-    for i in range(ACCEPTS_PER_EVENT):
+    cdef int _i, fd
+    for _i in range(ACCEPTS_PER_EVENT):
         fd = accept4(t.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd < 0:
             if errno == EINTR or errno == ECONNABORTED:

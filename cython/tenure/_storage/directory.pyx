@@ -7,7 +7,6 @@ One thread at a time; owns the lock; never touches a directory that is not certa
 
 from libc.errno cimport EACCES, EAGAIN, ENAMETOOLONG
 from libc.stdint cimport uint8_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen, strncmp
 
@@ -17,14 +16,10 @@ from tenure._storage.error cimport (
     StorageError, storage_code_of, storage_error_set,
 )
 from tenure._storage.file_seam cimport (
-    PATH_BYTES, FileName, directory_list, directory_make, directory_sync, file_close, file_exists, file_lock, file_open,
-    file_read, file_rename, file_size, file_sync, file_truncate, file_write, path_join,
+    PATH_BYTES, FileName, directory_list, directory_make, directory_sync, file_close, file_exists, file_lock,
+    file_lock_sign, file_open, file_read, file_rename, file_size, file_sync, file_write, path_join,
 )
 from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
-
-
-cdef extern from "<unistd.h>" nogil:
-    int getpid() noexcept
 
 cdef enum:
     ROOM_FOR_NAMES = 64         # of the files in a directory, behind its own path
@@ -142,14 +137,6 @@ cdef bint take_lock(Directory* directory, StorageError* error) noexcept nogil:
     return result == 0
 
 
-cdef void name_the_owner(const Directory* directory) noexcept nogil:
-    # for people only: no sync, and whether it succeeds is of no consequence
-    cdef char owner[32]
-    cdef int length = snprintf(owner, sizeof(owner), b"%d\n", getpid())
-    if file_truncate(directory.lock_fd, 0) == 0:
-        file_write(directory.lock_fd, owner, length, 0)
-
-
 cdef Directory* directory_open(
         const char* path, const uint8_t* cluster_id, uint64_t host_id, bint sync, StorageError* error) noexcept nogil:
     cdef Directory* directory
@@ -172,7 +159,7 @@ cdef Directory* directory_open(
         storage_error_set(error, storage_code_of(result), result, 0, path)
     # looked at before the lock is made, so that a foreign directory stays as it is, and again under the lock
     elif read_identity(directory, error) and take_lock(directory, error) and read_identity(directory, error):
-        name_the_owner(directory)
+        file_lock_sign(directory.lock_fd)
         directory.start_counter += 1
         result = write_identity(directory)
         if result == 0:

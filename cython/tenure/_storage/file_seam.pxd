@@ -35,6 +35,7 @@ cdef int directory_make(const char* path) noexcept nogil            # and its na
 cdef int directory_list(const char* path, Vec[FileName]* names) noexcept nogil
 # A lock that is held until the descriptor is closed and goes with the process; EWOULDBLOCK while another has it.
 cdef int file_lock(const char* path, int* fd) noexcept nogil
+cdef void file_lock_sign(int fd) noexcept nogil                     # the owner's process id, for people: no promise
 
 
 # The seam: what tests put in place of the system calls. `file_faults.pyx` is the only one who does.

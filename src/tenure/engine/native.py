@@ -138,8 +138,7 @@ class NativeEngine:
                 options=config.options(),
             )
         except CoreError as failure:
-            expected = f"member {member_id} of cluster {identity.hex()}"
-            raise opening_error(failure, expected=expected) from failure
+            raise opening_error(failure) from failure
         self._core = core
         self._port = core.port
         self._outcomes = Outcomes(

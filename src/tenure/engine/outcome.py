@@ -1,9 +1,8 @@
 """The one table from the core's codes to `tenure.errors`.
 
-A submission ends with a code; `Outcomes` knows what each means for the kind of call that met it. Opening a directory
-ends with a `CoreError`; `opening_error` knows what that means. The numbers are those of `_raft/types.pxd`,
-`_host/member.pxd` and `_storage/error.pxd`; the last family, from 301, is minted here, for state machines written in
-Python.
+A submission ends with a code; `Outcomes` knows what each means for the kind of call that met it. The numbers are
+those of `_raft/types.pxd`, `_host/member.pxd` and `_storage/error.pxd`; the last family, from 301, is minted here, for
+state machines written in Python. What is wrong with a directory that cannot be opened, the storage says itself.
 """
 
 from __future__ import annotations
@@ -65,6 +64,7 @@ class Code(enum.IntEnum):
     STORAGE_LOCKED = 206
     STORAGE_MEMORY = 207
     STORAGE_BAD_DIRECTORY = 208
+    STORAGE_MISUSE = 209
     STATE_MACHINE_RAISED = 301
     STATE_MACHINE_RESULTS = 302
 
@@ -89,6 +89,7 @@ FAILURES: Mapping[int, str] = {
     Code.STORAGE_LOCKED: DirectoryLocked.code,
     Code.STORAGE_MEMORY: "memory",
     Code.STORAGE_BAD_DIRECTORY: StorageError.code,
+    Code.STORAGE_MISUSE: "invariant",
     Code.STATE_MACHINE_RAISED: "state_machine",
     Code.STATE_MACHINE_RESULTS: "state_machine_results",
 }
@@ -180,37 +181,13 @@ class OpeningFailure(Protocol):
     """What is asked of the core's `CoreError`."""
 
     kind: str
-    code: int
     errno: int
     path: str
-    offset: int
 
 
-def opening_error(failure: OpeningFailure, *, expected: str) -> TenureError:
-    """The error for a host that could not be opened; `expected` describes the identity that was asked for."""
-    path, errno = failure.path, failure.errno or None
+def opening_error(failure: OpeningFailure) -> TenureError:
+    """The error for a host that could not be opened; what is wrong with a directory, the storage says itself."""
+    errno = failure.errno or None
     if failure.kind == "network":
-        return AddressUnavailable(f"cannot listen on {path}: {failure}", address=path, errno=errno)
-    if failure.kind != "storage":
-        return InvalidArgument(f"the core refused its configuration: {failure}")
-    match failure.code:
-        case Code.STORAGE_FULL:
-            return DiskFull(f"no space left: {path}", path=path, errno=errno)
-        case Code.STORAGE_CORRUPT:
-            return CorruptLog(
-                f"{path} is damaged at offset {failure.offset}; nothing was changed",
-                path=path,
-                offset=failure.offset,
-                errno=errno,
-            )
-        case Code.STORAGE_LOCKED:
-            return DirectoryLocked(f"{path} is in use by another process", path=path, errno=errno)
-        case Code.STORAGE_FOREIGN:
-            return ForeignCluster(
-                f"{path} does not belong to {expected}", path=path, found="another one", expected=expected, errno=errno
-            )
-        case Code.STORAGE_NEWER_FORMAT:
-            return NewerFormat(
-                f"{path} was written by a newer tenure", path=path, found=failure.offset, supported=1, errno=errno
-            )
-    return StorageError(f"cannot use the directory: {failure}", path=path, errno=errno)
+        return AddressUnavailable(f"cannot listen on {failure.path}: {failure}", address=failure.path, errno=errno)
+    return InvalidArgument(f"the core refused its configuration: {failure}")

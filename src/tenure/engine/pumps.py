@@ -166,21 +166,21 @@ class ApplyPump:
         try:
             answers: Sequence[bytes | None] = self._machine.apply(batch) if batch else ()
         except BaseException:
-            self._fail(Code.STATE_MACHINE_RAISED)
             logger.exception("%s.apply raised", type(self._machine).__name__)
+            self._fail(Code.STATE_MACHINE_RAISED)
             return False
         trouble = trouble_with(answers, len(batch))
         if trouble:
-            self._fail(Code.STATE_MACHINE_RESULTS)
             logger.error("%s.apply %s", type(self._machine).__name__, trouble)
+            self._fail(Code.STATE_MACHINE_RESULTS)
             return False
         if len(batch) != len(entries):
             answers = spread(answers, entries)
         try:
             self._core.batch_applied(entries[-1][0], list(answers))
         except Exception:
-            self._fail(Code.MEMORY)
             logger.exception("answers could not be handed on")
+            self._fail(Code.MEMORY)
             return False
         return True
 

@@ -1,6 +1,7 @@
 """What an engine promises its callers, over real sockets and a real disk."""
 
 import logging
+import os
 import threading
 import time
 
@@ -292,8 +293,9 @@ def open_one(folder, **changes):
 
 
 def test_a_directory_has_one_user(one):
-    with pytest.raises(errors.DirectoryLocked):
+    with pytest.raises(errors.DirectoryLocked) as failure:
         open_one(one.folder / "1")
+    assert failure.value.pid == os.getpid()
     one.engines[1].propose(b"a=1")
 
 

@@ -98,44 +98,18 @@ def test_closing_is_no_failure():
     assert failure_name(77) == "code_77"
 
 
-def opened(kind, code, errno=0, path="/data/1", offset=0):
-    failure = SimpleNamespace(kind=kind, code=code, errno=errno, path=path, offset=offset)
-    return opening_error(failure, expected="member 1")
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (Code.STORAGE_IO, errors.StorageError),
-        (Code.STORAGE_FULL, errors.DiskFull),
-        (Code.STORAGE_CORRUPT, errors.CorruptLog),
-        (Code.STORAGE_NEWER_FORMAT, errors.NewerFormat),
-        (Code.STORAGE_FOREIGN, errors.ForeignCluster),
-        (Code.STORAGE_LOCKED, errors.DirectoryLocked),
-        (Code.STORAGE_MEMORY, errors.StorageError),
-        (Code.STORAGE_BAD_DIRECTORY, errors.StorageError),
-    ],
-)
-def test_what_opening_a_directory_ends_with(code, kind):
-    error = opened("storage", code, errno=5)
-    assert type(error) is kind
-    assert error.path == "/data/1"
-    assert error.errno == 5
-
-
-def test_corruption_says_where():
-    error = opened("storage", Code.STORAGE_CORRUPT, path="/data/1/0001.wal", offset=4096)
-    assert (error.path, error.offset) == ("/data/1/0001.wal", 4096)
+def opened(kind, errno=0, path=""):
+    return opening_error(SimpleNamespace(kind=kind, errno=errno, path=path))
 
 
 def test_an_address_in_use_is_not_a_matter_of_storage():
-    error = opened("network", 98, errno=98, path="127.0.0.1:7001")
+    error = opened("network", errno=98, path="127.0.0.1:7001")
     assert type(error) is errors.AddressUnavailable
     assert (error.address, error.errno) == ("127.0.0.1:7001", 98)
 
 
 def test_a_configuration_that_the_core_refuses_is_an_argument():
-    assert type(opened("raft", 2)) is errors.InvalidArgument
+    assert type(opened("raft")) is errors.InvalidArgument
 
 
 @pytest.mark.parametrize(
