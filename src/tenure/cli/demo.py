@@ -278,7 +278,7 @@ class Demo:
             return
         console = Console()
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            yield lambda scene: live.update(render(scene), refresh=True)
+            yield lambda scene: live.update(render(scene, console.width), refresh=True)
 
     def _tell_story(self) -> None:
         if self.failover is None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Failover", "Scene", "Totals", "lease_bar", "plain_line", "render", "totals"]
 
 MS = 1_000_000
+WIDE = 100  # cells, from which on there is room for explanations
 CALLS = {
     "lease_read": ("lease read", "memory, behind the lease", "green"),
     "linearizable_read": ("quorum read", "ReadIndex, one round", "cyan"),
@@ -153,9 +154,9 @@ def totals(reports: Sequence[dict[str, Any]]) -> Totals:
 # ------------------------------------------------------------------------------------------------------ for a terminal
 
 
-def render(scene: Scene) -> RenderableType:
-    """The whole picture."""
-    parts: list[RenderableType] = [header(scene), members_panel(scene), latency_panel(scene)]
+def render(scene: Scene, width: int = WIDE) -> RenderableType:
+    """The whole picture, for a terminal of `width` cells."""
+    parts: list[RenderableType] = [header(scene), members_panel(scene), latency_panel(scene, wide=width >= WIDE)]
     if scene.failover is not None:
         parts.append(failover_panel(scene.failover))
     parts.append(connect_panel(scene))
@@ -251,26 +252,26 @@ def lease_bar(left_ns: int, duration_ns: int, style: str, width: int = 16) -> Te
     return text.append(f"  {left_ns / MS:.0f} ms", style=style)
 
 
-def latency_panel(scene: Scene) -> Panel:
+def latency_panel(scene: Scene, *, wide: bool = True) -> Panel:
     """Median and 99th percentile of each call, on a logarithmic scale."""
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
     table.add_column("call", no_wrap=True)
     table.add_column("p50", justify="right", no_wrap=True, min_width=8)
     table.add_column("p99", justify="right", no_wrap=True, min_width=8)
-    table.add_column(scale_heading(), no_wrap=True)
     table.add_column("calls", justify="right", no_wrap=True)
+    table.add_column(scale_heading(), no_wrap=True)
     for kind, (name, meaning, style) in CALLS.items():
         found = scene.latencies.get(kind, {})
-        label = Text(name, style=f"bold {style}").append(f"  {meaning}", style="dim not bold")
+        label = Text(name, style=f"bold {style}").append(f"  {meaning}" if wide else "", style="dim not bold")
         table.add_row(
             label,
             short_duration(found.get("p50_ns")),
             short_duration(found.get("p99_ns")),
-            span_bar(found, style),
             f"{found.get('count', 0):,}",
+            span_bar(found, style),
         )
     lease, quorum = (scene.latencies.get(kind, {}).get("p50_ns", 0) for kind in ("lease_read", "linearizable_read"))
-    where = f"measured inside member {scene.measured_in}, the leader" if scene.measured_in else "not measured yet"
+    where = f"measured inside member {scene.measured_in}" if scene.measured_in else "not measured yet"
     if lease and quorum:
         where += f"; a lease read costs 1/{quorum / lease:,.0f} of a quorum read"
     return Panel(

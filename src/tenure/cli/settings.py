@@ -121,6 +121,7 @@ def parse_settings(
     name: Any = table.get("cluster") if cluster is None else cluster
     if not isinstance(name, str) or not name:
         raise InvalidArgument("cluster: the cluster needs a name that all its members share", field="cluster")
+    found = {id: addresses(id, named[id]) for id in sorted(named)}
     where = directory or own.get("directory") or table.get("directory")
     if not isinstance(where, str):
         raise InvalidArgument("directory: where this member keeps its log; say --directory", field="directory")
@@ -128,7 +129,7 @@ def parse_settings(
         cluster=name,
         member_id=own_id,
         directory=Path(where),
-        members={id: addresses(id, named[id]) for id in sorted(named)},
+        members=found,
         config=parse_config(table.get("config", {}), overrides or {}),
     )
 
