@@ -40,5 +40,6 @@ cdef class HostCore:
     cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1
     cdef int open_member(self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners) except -1
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
+    cdef int open_front(self, NativeMachine machine, dict options) except -1
     cdef int check_fork(self) except -1
     cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL

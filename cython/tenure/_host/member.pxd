@@ -10,7 +10,7 @@ from tenure._core.queue cimport Queue
 from tenure._core.state_machine cimport StateMachine
 from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport Wakeup
-from tenure._host.waiter cimport Waiter
+from tenure._host.waiter cimport Caller
 from tenure._host.writer cimport WriteJob, Writer
 from tenure._net.transport cimport Transport
 from tenure._raft.state cimport Raft
@@ -46,13 +46,13 @@ cdef struct ApplyBatch:
 cdef struct PendingProposal:
     uint64_t index
     uint64_t term
-    Waiter* waiter
+    Caller caller
 
 cdef struct PendingRead:
     uint64_t read_id
     uint64_t index
     bint confirmed
-    Waiter* waiter
+    Caller caller
 
 cdef struct Outgoing:
     # A Ready that was taken; its acknowledgements leave when it and all before it are durable.
@@ -61,7 +61,7 @@ cdef struct Outgoing:
     Vec[Message] after_append
 
 cdef struct Answer:
-    Waiter* waiter
+    Caller caller
     uint64_t index
     uint64_t term
     Blob* value
@@ -124,8 +124,8 @@ cdef struct Member:
     bint stopped                # failed or closed, and everybody was told
 
 
-cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t count, int64_t now_ns) noexcept nogil
-cdef void member_read(Member* m, Waiter* waiter, int64_t now_ns) noexcept nogil
+cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil
 cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
 cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil
 cdef void member_written(Member* m, WriteJob* job, int64_t now_ns) noexcept nogil
