@@ -121,6 +121,11 @@ def metrics_text(report: Mapping[str, Any]) -> str:
             add(f"{name}_total", "counter", f"{name.replace('_', ' ')} since the start", ("", value))
     for name, value in sorted(report.get("fences", {}).items()):
         add(f"fence_{name}_total", "counter", f"reads of this process: {name.replace('_', ' ')}", ("", value))
+    for name, value in sorted(report.get("redis", {}).items()):
+        if name == "clients":
+            add("redis_clients", "gauge", "Redis clients connected now", ("", value))
+        else:
+            add(f"redis_{name}_total", "counter", f"Redis front end: {name.replace('_', ' ')}", ("", value))
     quantiles = [
         (f'{{call="{call}",quantile="{share}"}}', found[field] / 1e9)
         for call, found in sorted(report.get("latencies", {}).items())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tenure.cli.demo_cluster import DemoCluster, Member
+    from tenure.cli.demo_redis import RedisClients
     from tenure.cli.demo_view import Failover, Scene
 
 __all__ = ["demo"]
@@ -31,6 +32,7 @@ BACK_AFTER_S = 1.5
 SETTLE_S = 5.0
 FRAME_S = 0.1
 PLAIN_S = 1.0
+REDIS_RATE = 100.0
 SHORTEST_S = 3.0
 SHORTEST_WITH_FAILURE_S = 12.0
 EXIT_FAILED = 1
@@ -61,7 +63,7 @@ def demo(seconds: float | None, fail_leader: bool, how: How, directory: Path | N
             if directory is None:
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tenure-demo-")))
             directory.mkdir(parents=True, exist_ok=True)
-            cluster = stack.enter_context(DemoCluster(directory, rate=rate, redis=redis_is_served()))
+            cluster = stack.enter_context(DemoCluster(directory, rate=rate))
             show = Demo(cluster, seconds, how if fail_leader else None, plain)
             verdict = show.run()
         except DemoFailure as failure:
@@ -70,11 +72,6 @@ def demo(seconds: float | None, fail_leader: bool, how: How, directory: Path | N
         except KeyboardInterrupt:
             verdict = EXIT_INTERRUPTED
     sys.exit(verdict)
-
-
-def redis_is_served() -> bool:
-    """Whether this build has the Redis front end."""
-    return False
 
 
 class Demo:
@@ -92,6 +89,7 @@ class Demo:
         self._hashes: dict[int, set[int]] = {}
         self._began = time.monotonic()
         self._told = 0
+        self._clients: RedisClients | None = None
 
     # --------------------------------------------------------------------------------------------------- the course
 
@@ -110,6 +108,8 @@ class Demo:
             except KeyboardInterrupt:
                 interrupted = self.seconds is not None
             self._wake_all()
+            if self._clients is not None:
+                self._clients.close()
             self.cluster.end_load()
             settled = self._settle(draw)
         scene = self.scene()
@@ -130,6 +130,10 @@ class Demo:
         if ended is not None and not (self.failover and self.failover.how == "kill" and self.failover.old == ended.id):
             raise DemoFailure(f"member {ended.id} ended by itself:\n{self.cluster.last_words(ended)}")
         leader = self._leader()
+        if leader is not None and self._clients is None:
+            from tenure.cli.demo_redis import RedisClients
+
+            self._clients = RedisClients([member.redis for member in self.cluster.members.values()], REDIS_RATE)
         if leader is not None and leader.report.get("latencies", {}).get("lease_read", {}).get("count"):
             self._latencies, self._measured_in = leader.report["latencies"], leader.id
 
@@ -231,12 +235,18 @@ class Demo:
         from tenure.cli.demo_view import Scene, totals
 
         members = list(self.cluster.members.values())
+        total = totals([*self._former, *(member.report for member in members)])
+        latencies = dict(self._latencies)
+        if self._clients is not None:
+            latencies |= self._clients.latencies()
+            total.redis = dict(self._clients.counts)
+            total.stale += total.redis["stale"]
         return Scene(
             members=members,
             elapsed_s=time.monotonic() - self._began,
             seconds=self.seconds,
-            totals=totals([*self._former, *(member.report for member in members)]),
-            latencies=self._latencies,
+            totals=total,
+            latencies=latencies,
             measured_in=self._measured_in,
             directory=str(self.cluster.directory),
             connect=self._connect(),
@@ -245,10 +255,8 @@ class Demo:
 
     def _connect(self) -> list[tuple[str, str]]:
         first = self.cluster.members[1]
-        told = []
-        if first.redis:
-            port = first.redis.rpartition(":")[2]
-            told.append(("Redis", f"redis-cli -p {port} incr demo:counter"))
+        ports = [member.redis.rpartition(":")[2] for member in self.cluster.members.values()]
+        told = [("Redis", f"redis-cli -p {ports[0]} incr visits     (any member: {', '.join(ports)})")]
         told.append(("status", f"tenure status {first.admin}"))
         told.append(("metrics", f"curl http://{first.admin}/metrics"))
         told.append(("logs and data", str(self.cluster.directory)))
@@ -300,6 +308,13 @@ class Demo:
             (total.hits > 0, f"{total.hits:,} lease reads from memory, {total.misses:,} that asked a quorum instead"),
             (total.quorum_reads > 0, f"{total.quorum_reads:,} quorum reads"),
             (total.writes > 0, f"{total.writes:,} writes acknowledged, {total.unknown:,} with an unknown outcome"),
+            (
+                total.redis.get("gets", 0) > 0 and total.redis.get("incrs", 0) > 0,
+                (
+                    f"{total.redis.get('gets', 0):,} GET and {total.redis.get('incrs', 0):,} INCR over Redis connections, "
+                    f"{total.redis.get('errors', 0):,} error replies, {total.redis.get('unanswered', 0):,} unanswered"
+                ),
+            ),
             (total.stale == 0, f"{total.stale} stale reads"),
             (settled, "all members hold the same state" if settled else "the members do not hold the same state"),
         ]

@@ -85,7 +85,7 @@ class Member:
 class DemoCluster:
     """The processes. One thread uses it."""
 
-    def __init__(self, directory: Path, *, rate: float, redis: bool) -> None:
+    def __init__(self, directory: Path, *, rate: float) -> None:
         """Prepare `directory`; `rate` is the load that each leader makes on itself."""
         self.directory = directory
         self._rate = rate
@@ -95,7 +95,7 @@ class DemoCluster:
                 id=id,
                 peer=f"127.0.0.1:{next(ports)}",
                 admin=f"127.0.0.1:{next(ports)}",
-                redis=f"127.0.0.1:{next(ports)}" if redis else "",
+                redis=f"127.0.0.1:{next(ports)}",
                 log_path=directory / f"member-{id}.log",
             )
             for id in MEMBERS
@@ -104,8 +104,7 @@ class DemoCluster:
         lines = ['cluster = "demo"']
         for one in self.members.values():
             lines += ["", f"[members.{one.id}]", f'peer = "{one.peer}"', f'admin = "{one.admin}"']
-            if redis:
-                lines.append(f'redis = "{one.redis}"')
+            lines.append(f'redis = "{one.redis}"')
             lines.append(f"directory = {json.dumps(str(directory / f'member-{one.id}'))}")
         self.file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

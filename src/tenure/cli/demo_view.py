@@ -32,6 +32,8 @@ CALLS = {
     "lease_read": ("lease read", "memory, behind the lease", "green"),
     "linearizable_read": ("quorum read", "ReadIndex, one round", "cyan"),
     "write": ("write", "replicated and synced", "magenta"),
+    "redis_get": ("Redis GET", "over TCP, from any member", "green"),
+    "redis_incr": ("Redis INCR", "over TCP, to any member", "magenta"),
 }
 DECADES = (1e1, 1e8)  # of the latency scale, in nanoseconds
 
@@ -121,6 +123,7 @@ class Totals:
     unknown: int = 0
     failed: int = 0
     lapses: dict[str, int] = field(default_factory=dict)
+    redis: dict[str, int] = field(default_factory=dict)  # what the client beside the cluster counts
 
 
 @dataclass
@@ -144,6 +147,9 @@ def totals(reports: Sequence[dict[str, Any]]) -> Totals:
     for report in reports:
         for name, count in report.get("fences", {}).items():
             setattr(total, name, getattr(total, name) + count)
+        redis = report.get("redis", {})
+        total.hits += redis.get("lease_hits", 0)
+        total.misses += redis.get("lease_misses", 0)
         for name, count in report.get("counters", {}).items():
             if name.startswith("lapses_"):
                 cause = name.removeprefix("lapses_")
@@ -204,12 +210,10 @@ def members_panel(scene: Scene) -> Panel:
 
 def sums(total: Totals) -> Table:
     """How the lease did so far, over all members."""
-    served = total.hits + total.misses
     reads = Text.assemble(
         (f"{total.hits:,}", "bold green"), " from memory   ", (f"{total.misses:,}", "bold yellow"), " asked a quorum"
     )
-    if served:
-        reads.append(f"   ({total.hits / served:.2%} hits)", style="dim")
+    reads.append(", as those at followers always do", style="dim")
     lapses = ", ".join(
         f"{count} by {LAPSES.get(cause, cause)}" for cause, count in sorted(total.lapses.items()) if count
     )
@@ -219,6 +223,13 @@ def sums(total: Totals) -> Table:
     table.add_column(no_wrap=True)
     table.add_row("lease reads", reads)
     table.add_row("leases lapsed", lapses or Text("never", style="dim"))
+    if total.redis:
+        counts = total.redis
+        table.add_row(
+            "Redis clients",
+            f"{counts['gets']:,} GET, {counts['incrs']:,} INCR, {counts['errors']:,} error replies, "
+            f"{counts['unanswered']:,} unanswered",
+        )
     table.add_row("stale reads", stale)
     return table
 
@@ -271,7 +282,7 @@ def latency_panel(scene: Scene, *, wide: bool = True) -> Panel:
             span_bar(found, style),
         )
     lease, quorum = (scene.latencies.get(kind, {}).get("p50_ns", 0) for kind in ("lease_read", "linearizable_read"))
-    where = f"measured inside member {scene.measured_in}" if scene.measured_in else "not measured yet"
+    where = f"the first three measured inside member {scene.measured_in}" if scene.measured_in else "not measured yet"
     if lease and quorum:
         where += f"; a lease read costs 1/{quorum / lease:,.0f} of a quorum read"
     return Panel(
@@ -387,6 +398,7 @@ def plain_line(scene: Scene) -> str:
         f"misses={total.misses}",
         *(f"lapses_{cause}={count}" for cause, count in sorted(total.lapses.items())),
         f"stale={total.stale}",
+        *(f"redis_{name}={count}" for name, count in total.redis.items() if name != "stale"),
     ]
     for kind in CALLS:
         found = scene.latencies.get(kind, {})

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tenure._kv.machine import KeyValueMachine
     from tenure.cli.settings import Settings
     from tenure.coordinator import Coordinator
+    from tenure.engine import NativeEngine
 
 __all__ = ["serve"]
 
@@ -185,12 +186,13 @@ class ServedMember:
 
         self.settings = settings
         self.machine: KeyValueMachine = KeyValueMachine()
-        self.coordinator: Coordinator = Coordinator(open_engine(settings, self.machine), machine=self.machine)
+        self.engine: NativeEngine = open_engine(settings, self.machine)
+        self.coordinator: Coordinator = Coordinator(self.engine, machine=self.machine)
         self.admin: AdminServer | None = None
         self.exerciser: Exerciser | None = None
         self.events = RoleEvents()
         try:
-            self.redis_address = redis_address(self.coordinator, settings)
+            self.redis_address = self.engine.redis_address
             report = MemberReport(self.coordinator, facts=self._facts(), extras=self._extras)
             if settings.own.admin is not None:
                 host, port = split_address(settings.own.admin)
@@ -217,6 +219,8 @@ class ServedMember:
     def _extras(self) -> Mapping[str, Any]:
         extras: dict[str, Any] = {"keys": self.machine.size, "state_hash": f"{self.machine.state_hash:016x}"}
         extras["events"] = self.events.last()
+        if self.redis_address is not None:
+            extras["redis"] = dict(self.engine.redis_counters)
         if self.exerciser is not None:
             extras |= self.exerciser.report()
         return extras
@@ -291,7 +295,7 @@ class ServedMember:
             self.admin.close()
 
 
-def open_engine(settings: Settings, machine: KeyValueMachine) -> Any:
+def open_engine(settings: Settings, machine: KeyValueMachine) -> NativeEngine:
     """The native engine of this member."""
     from tenure.cli.settings import cluster_uuid
     from tenure.engine import NativeEngine
@@ -304,9 +308,5 @@ def open_engine(settings: Settings, machine: KeyValueMachine) -> Any:
         members={id: one.peer for id, one in settings.members.items()},
         learners=[id for id, one in settings.members.items() if one.learner],
         config=settings.config,
+        redis=settings.own.redis,
     )
-
-
-def redis_address(coordinator: Coordinator, settings: Settings) -> str | None:
-    """Where Redis clients are served, None where they are not."""
-    return settings.own.redis

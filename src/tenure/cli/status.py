@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ask_all", "milliseconds", "short_duration", "status", "status_table"]
 
 AT_A_TIME = 16
+WIDE = 120
 
 
 @click.command("status")
@@ -43,7 +44,8 @@ def status(addresses: tuple[str, ...], as_json: bool, timeout: float) -> None:
     else:
         from rich.console import Console
 
-        Console(highlight=False).print(status_table(list(reports.items())))
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+        console.print(status_table(list(reports.items()), wide=console.width >= WIDE))
     whole = all("error" not in report for report in reports.values())
     led = any(report.get("state") == "leader" for report in reports.values())
     sys.exit(0 if whole and led else 1)
@@ -81,42 +83,53 @@ def ask(address: str, timeout: float) -> dict[str, Any]:
         return {"error": str(error)}
 
 
-def status_table(reports: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """The members as a table, for `rich`."""
+def status_table(reports: Sequence[tuple[str, dict[str, Any]]], *, wide: bool = True) -> Table:
+    """The members as a table, for `rich`; fewer columns where there is little room."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("member", "admin", "state", "term", "leader"):
-        table.add_column(name)
-    for name in ("commit", "applied", "lease", "keys", "lapses", "up"):
-        table.add_column(name, justify="right")
-    table.add_column("redis")
+    shown = [column for column in COLUMNS if wide or column[2]]
+    for name, numeric, _ in shown:
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for address, report in reports:
-        member = str(report.get("member_id", "?"))
+        cells: dict[str, str | Text] = {"member": str(report.get("member_id", "?")), "admin": address}
         if "error" in report:
-            table.add_row(member, address, Text("no answer", style="red"), Text(report["error"], style="dim"))
-            continue
-        counters = report.get("counters", {})
-        lapses = sum(count for name, count in counters.items() if name.startswith("lapses_"))
-        table.add_row(
-            member,
-            address,
-            Text(report["state"], style=STYLES.get(report["state"], "")),
-            str(report.get("term", "")),
-            str(report.get("leader") or "-"),
-            f"{report.get('commit_index', 0):,}",
-            f"{report.get('applied_index', 0):,}",
-            milliseconds(report.get("lease_remaining_ns", 0)),
-            f"{report.get('keys', 0):,}",
-            str(lapses),
-            f"{report.get('uptime_s', 0):.0f} s",
-            report.get("redis_address") or "-",
-        )
+            cells["state"] = Text("no answer", style="red")
+        else:
+            counters = report.get("counters", {})
+            cells |= {
+                "state": Text(report["state"], style=STYLES.get(report["state"], "")),
+                "term": str(report.get("term", "-")),
+                "leader": str(report.get("leader") or "-"),
+                "commit": f"{report.get('commit_index', 0):,}",
+                "applied": f"{report.get('applied_index', 0):,}",
+                "lease": milliseconds(report.get("lease_remaining_ns", 0)),
+                "keys": f"{report.get('keys', 0):,}",
+                "lapses": str(sum(count for name, count in counters.items() if name.startswith("lapses_"))),
+                "up": f"{report.get('uptime_s', 0):.0f} s",
+                "redis": report.get("redis_address") or "-",
+            }
+        table.add_row(*(cells.get(name, "-") for name, _, _ in shown))
     return table
 
 
+# Name, whether its values are numbers, and whether it is shown where there is little room.
+COLUMNS = (
+    ("member", False, True),
+    ("state", False, True),
+    ("term", True, True),
+    ("leader", True, False),
+    ("commit", True, False),
+    ("applied", True, True),
+    ("lease", True, True),
+    ("keys", True, False),
+    ("lapses", True, True),
+    ("up", True, False),
+    ("admin", False, True),
+    ("redis", False, False),
+)
 STYLES = {"leader": "bold green", "follower": "cyan", "candidate": "yellow", "pre-candidate": "yellow", "failed": "red"}
 
 
