@@ -304,15 +304,16 @@ class Demo:
 
     def _judge(self, scene: Scene, settled: bool, codes: dict[int, int | None], interrupted: bool) -> int:
         total = scene.totals
+        redis = total.redis
         checks = [
             (total.hits > 0, f"{total.hits:,} lease reads from memory, {total.misses:,} that asked a quorum instead"),
             (total.quorum_reads > 0, f"{total.quorum_reads:,} quorum reads"),
             (total.writes > 0, f"{total.writes:,} writes acknowledged, {total.unknown:,} with an unknown outcome"),
             (
-                total.redis.get("gets", 0) > 0 and total.redis.get("incrs", 0) > 0,
+                redis.get("gets", 0) > 0 and redis.get("incrs", 0) > 0,
                 (
-                    f"{total.redis.get('gets', 0):,} GET and {total.redis.get('incrs', 0):,} INCR over Redis connections, "
-                    f"{total.redis.get('errors', 0):,} error replies, {total.redis.get('unanswered', 0):,} unanswered"
+                    f"{redis.get('gets', 0):,} GET and {redis.get('incrs', 0):,} INCR over Redis connections, "
+                    f"{redis.get('errors', 0):,} error replies, {redis.get('unanswered', 0):,} unanswered"
                 ),
             ),
             (total.stale == 0, f"{total.stale} stale reads"),

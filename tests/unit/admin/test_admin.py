@@ -119,14 +119,21 @@ def test_a_client_that_says_nothing_keeps_nobody_out_for_long(monkeypatch):
 
 def test_a_client_that_sends_a_byte_at_a_time_is_hung_up_on(monkeypatch):
     monkeypatch.setattr(server_module, "REQUEST_S", 0.3)
-    with AdminServer(FixedReport(), "127.0.0.1", 0) as running:
-        with socket.create_connection((running.host, running.port), timeout=5) as slow:
-            begin = time.monotonic()
-            with pytest.raises(OSError):
-                while time.monotonic() - begin < 5:
-                    slow.sendall(b"G")
-                    time.sleep(0.05)
-            assert time.monotonic() - begin < 4
+    with (
+        AdminServer(FixedReport(), "127.0.0.1", 0) as running,
+        socket.create_connection((running.host, running.port), timeout=5) as slow,
+    ):
+        begin = time.monotonic()
+        with pytest.raises(OSError):
+            trickle(slow, 5)
+        assert time.monotonic() - begin < 4
+
+
+def trickle(client: socket.socket, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        client.sendall(b"G")
+        time.sleep(0.05)
 
 
 def test_an_address_in_use_is_a_typed_error(server):
@@ -155,7 +162,8 @@ def test_ask_status_of_another_http_server(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("10.0.0.1:80", ("10.0.0.1", 80)), ("[::1]:7001", ("::1", 7001)), ("localhost:0", ("localhost", 0))]
+    ("text", "found"),
+    [("10.0.0.1:80", ("10.0.0.1", 80)), ("[::1]:7001", ("::1", 7001)), ("localhost:0", ("localhost", 0))],
 )
 def test_addresses(text, found):
     assert split_address(text) == found
