@@ -358,6 +358,7 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         if entry.data != NULL and entry.kind == ENTRY_NORMAL:
             m.machine.apply(m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value)
             m.unapplied_bytes -= entry.data.size
+            m.snapshots.applied_bytes += entry.data.size
         settle(m, entry, value)
         last = entry.index
         blob_release(entry.data)
