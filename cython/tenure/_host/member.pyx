@@ -381,6 +381,7 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
                 failed = True
                 break
             m.unapplied_bytes -= entry.data.size
+            m.snapshots.applied_bytes += entry.data.size
         settle(m, entry, value)
         last = entry.index
         blob_release(entry.data)
