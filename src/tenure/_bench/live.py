@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-import struct
 import time
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tenure._bench import load
 from tenure._bench.processes import Remote, RemoteFailure, close_all
 from tenure._bench.timing import call_ns, each_call_ns
+from tenure._core import clock
 from tenure._host.core import HostCore
+from tenure._kv import codec
 from tenure._kv.machine import KeyValueMachine
 from tenure.config import Config
 from tenure.engine import NativeEngine, State
@@ -50,9 +52,7 @@ class FrontedConfig(Config):
 
 def set_command(key: bytes, value: bytes) -> bytes:
     """SET as the log holds it."""
-    hint = time.time_ns() // 1_000_000 << 16
-    sized = b"".join(struct.pack("<I", len(part)) + part for part in (key, value))
-    return struct.pack("<BBHIQq", 1, 1, 0, 2, hint, 0) + sized
+    return codec.encode_set(key, value, hint_ts=codec.hint(clock.wall_ms()))
 
 
 class LiveMember:
@@ -61,6 +61,7 @@ class LiveMember:
     def __init__(
         self, directory: str, cluster_id: bytes, member_id: int, members: dict[int, str], payload_bytes: int
     ) -> None:
+        logging.getLogger("tenure").setLevel(logging.ERROR)  # that a leader is stopped at the end is no news here
         self.machine = KeyValueMachine()
         self.engine = NativeEngine(
             self.machine,
