@@ -53,9 +53,9 @@ class Effort:
 
 
 FULL = Effort(
-    rounds=9,
-    reads=600,
-    writes=200,
+    rounds=20,
+    reads=300,
+    writes=110,
     lease_reads=20_000,
     fence_rounds=201,
     idle_s=5.0,
