@@ -11,8 +11,8 @@ Environment:
     TENURE_ONLY=_core,_raft          build only modules whose name below `tenure.` starts with one of these
     TENURE_SANITIZE=thread|address   instrument our modules (run under LD_PRELOAD of the sanitizer's library)
     TENURE_ABI3=1                    build for the stable ABI of CPython 3.12 and later (3.12+, not free-threaded)
-    TENURE_WITHOUT_EXPIRY_CHECK=1    UNSAFE: leases never expire. For the test in tests/faults/ that must fail without the
-                                     check; only `build_ext --build-lib` below build/unguarded accepts it
+    TENURE_WITHOUT_EXPIRY_CHECK=1    UNSAFE: leases never expire. For the test in tests/faults/ that must fail
+                                     without the check; only `build_ext` into build/unguarded accepts it
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class BuildExt(build_ext):
         if WITHOUT_EXPIRY_CHECK:
             for folder in (self.build_lib, self.build_temp):
                 if self.inplace or not Path(folder).resolve().is_relative_to(ROOT / UNGUARDED):
-                    raise SystemExit(f"TENURE_WITHOUT_EXPIRY_CHECK=1 is unsafe: it builds below {UNGUARDED} and nowhere else")
+                    raise SystemExit(f"TENURE_WITHOUT_EXPIRY_CHECK=1 is unsafe: it builds into {UNGUARDED} alone")
 
     def run(self) -> None:
         from Cython.Build import cythonize

@@ -1,8 +1,9 @@
 """Clients of a cluster under test, and the book in which each writes what it asked and what it was told.
 
-No client ever repeats an operation: what was refused for certain is `fail`, what was answered is `ok`, everything else is
-`unknown`, for it may still take effect. A read without an answer is `fail`: it has no effect. `Load` runs several clients in
-threads; each has its own random source, so that a seed decides what is asked, though not how it interleaves.
+No client ever repeats an operation: what was refused for certain is `fail`, what was answered is `ok`, everything else
+is `unknown`, for it may still take effect. A read without an answer is `fail`: it has no effect. `Load` runs several
+clients in threads; each has its own random source, so that a seed decides what is asked, though not how it
+interleaves.
 """
 
 from __future__ import annotations

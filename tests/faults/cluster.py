@@ -1,9 +1,8 @@
 """Three members as three processes: started, killed, stopped, continued, cut off, and judged.
 
-A `Cluster` owns the processes, their folders and logs, and the proxies between them. Whatever happens to a test, its `close`
-kills every process; a member also dies with the process that started it, and after its lifetime. Use it from the test's main
-thread. Everything is on loopback, every wait has a limit.
-"""
+A `Cluster` owns the processes, their folders and logs, and the proxies between them. Whatever happens to a test, its
+`close` kills every process; a member also dies with the process that started it, and after its lifetime. Use it from
+the test's main thread. Everything is on loopback, every wait has a limit."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One member of a cluster under test, as a process of its own: an engine, the native store, and a server for the tests.
 
-Run as a script by `tests.faults.cluster`, never by hand. Requests and answers are lines of JSON over TCP on loopback; every
-connection has a thread of its own and is answered in order. The first line on standard output tells the port, the process
-id, and whether this build compares a lease's expiry with the clock at all.
+Run as a script by `tests.faults.cluster`, never by hand. Requests and answers are lines of JSON over TCP on loopback;
+every connection has a thread of its own and is answered in order. The first line on standard output tells the port, the
+process id, and whether this build compares a lease's expiry with the clock at all.
 
     {"op": "set|get|incr|cas|del", "key", "value", "mode", "timeout"}   an operation on the store
     {"op": "status"}                                                    the engine's numbers
@@ -11,7 +11,8 @@ id, and whether this build compares a lease's expiry with the clock at all.
     {"op": "fault", ...}                                                the disk of this process, see `storage_fault`
 
 A `get` is fenced first and looks the key up afterwards, in the same thread. Modes: "lease" (falls back to a quorum),
-"lease_only" (refused without a lease), "read_index" (always a quorum). SIGTERM is a graceful stop; it answers whoever waits.
+"lease_only" (refused without a lease), "read_index" (always a quorum). SIGTERM is a graceful stop; it answers whoever
+waits.
 
 Only the standard library and tenure are imported, so that the same file runs over any build.
 """
@@ -32,12 +33,13 @@ import threading
 import time
 
 from tenure._core.lease import Lease
+from tenure._kv import codec
+from tenure._kv.machine import KeyValueMachine
 from tenure.config import Config
 from tenure.engine.native import NativeEngine
 from tenure.errors import LeaseUnavailable, OutcomeUnknown, Refused, TenureError
 
-from tenure._kv import codec
-from tenure._kv.machine import KeyValueMachine
+logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 MAX_LINE_BYTES = 1 << 20
@@ -106,7 +108,12 @@ class Server:
         except OutcomeUnknown as error:
             answer = {"status": "unknown", "code": error.code, "message": str(error)}
         except Refused as error:
-            answer = {"status": "fail", "code": error.code, "message": str(error), "leader": getattr(error, "leader", None)}
+            answer = {
+                "status": "fail",
+                "code": error.code,
+                "message": str(error),
+                "leader": getattr(error, "leader", None),
+            }
             if getattr(error, "cause", None):
                 answer["cause"] = error.cause
         except TenureError as error:
@@ -126,12 +133,16 @@ class Server:
         return codec.hint(time.time_ns() // 1_000_000)
 
     def do_set(self, request: dict) -> dict:
-        result = self.propose(codec.encode_set(request["key"].encode(), request["value"].encode(), hint_ts=self.hint()), request)
+        result = self.propose(
+            codec.encode_set(request["key"].encode(), request["value"].encode(), hint_ts=self.hint()), request
+        )
         assert result is True, result
         return {"out": "OK"}
 
     def do_incr(self, request: dict) -> dict:
-        result = self.propose(codec.encode_incrby(request["key"].encode(), request["value"] or 1, hint_ts=self.hint()), request)
+        result = self.propose(
+            codec.encode_incrby(request["key"].encode(), request["value"] or 1, hint_ts=self.hint()), request
+        )
         return {"out": "error" if isinstance(result, codec.CommandError) else result}
 
     def do_cas(self, request: dict) -> dict:
@@ -241,7 +252,9 @@ def main() -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     sys.setswitchinterval(0.001)
-    logging.basicConfig(format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    logging.basicConfig(
+        format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO
+    )
 
     faults = os.environ.get("TENURE_STORAGE_FAULTS")
     if faults:
@@ -267,7 +280,7 @@ def main() -> None:
     engine.close()
     closed = time.monotonic()
     answered = server.drain()
-    logging.info("closed after %.3f s, everybody answered after %.3f s", closed - began, time.monotonic() - began)
+    logger.info("closed after %.3f s, everybody answered after %.3f s", closed - began, time.monotonic() - began)
     os._exit(0 if answered else 3)
 
 

@@ -1,10 +1,10 @@
 """A network between members that can be held up: one small proxy for each directed pair (who dials, who is dialled).
 
-Bytes are forwarded in order and unchanged; a link that is held keeps them (as a slow network does) until it is let go. What
-goes to a member and what comes from it can be held separately. Connections end when either side ends.
+Bytes are forwarded in order and unchanged; a link that is held keeps them (as a slow network does) until it is let go.
+What goes to a member and what comes from it can be held separately. Connections end when either side ends.
 
-The proxies run in threads of the test's process; they own their sockets, know nothing of what flows, and end with `close`.
-"""
+The proxies run in threads of the test's process; they own their sockets, know nothing of what flows, and end with
+`close`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One member's disk goes wrong: full, failing or stalled. Its clients get typed errors, the others go on, nothing is lost."""
+"""One member's disk goes wrong: full, failing or stalled. Its clients get typed errors, the others go on, nothing is
+lost."""
 
 from __future__ import annotations
 
@@ -103,7 +104,7 @@ def test_a_sync_that_fails_stops_the_leader_alone(tmp_path: Path, book: Book, se
 
 @pytest.mark.timeout(90)
 def test_a_sync_that_stalls_costs_the_leader_its_leadership(tmp_path: Path, book: Book, seed: int) -> None:
-    """Fails when a leader whose disk hangs keeps leading on heartbeats (H26), or acknowledges what is not on its disk."""
+    """Fails when a leader whose disk hangs leads on by heartbeats (H26), or acknowledges what is not on its disk."""
     with Cluster(tmp_path, seed=seed, **QUICK) as cluster:
         with Load(cluster, book, clients=6, seed=seed) as load:
             load.wait_for_writes(100)

@@ -21,6 +21,7 @@ def test_a_graceful_stop_hands_over(tmp_path: Path, book: Book, seed: int, long:
     """
     gaps = []
     with Cluster(tmp_path, seed=seed, election_timeout_s=TIMEOUT_S) as cluster:
+        cluster.leader()
         with Load(cluster, book, clients=6, seed=seed, answer_s=8.0) as load:
             for _ in range(20 if long else 4):
                 load.wait_for_writes(100)
@@ -33,7 +34,9 @@ def test_a_graceful_stop_hands_over(tmp_path: Path, book: Book, seed: int, long:
                 gaps.append(max(later - earlier for earlier, later in pairwise(answers)) / 1e9)
                 cluster.start(leader)
         slowest_s = max(client.slowest_ns for client in load.clients) / 1e9
-        print(f"gaps {[f'{gap:.3f}' for gap in sorted(gaps)]} s, slowest call {slowest_s:.3f} s, refusals {load.codes()}")
+        print(
+            f"gaps {[f'{gap:.3f}' for gap in sorted(gaps)]} s, slowest call {slowest_s:.3f} s, refusals {load.codes()}"
+        )
         judge(cluster, book)
     assert sorted(gaps)[int(len(gaps) * 0.99) - 1] < TIMEOUT_S / 2
-    assert slowest_s < 3.0
+    assert slowest_s < TIMEOUT_S

@@ -23,7 +23,11 @@ def numbers(cluster: Cluster) -> dict[int, dict[str, Any]]:
     for id in cluster.members:
         status = cluster.status(id)
         assert status is not None
-        found[id] = {"term": status["term"], "leader": status["leader"], **{name: status["counters"][name] for name in LAPSES}}
+        found[id] = {
+            "term": status["term"],
+            "leader": status["leader"],
+            **{name: status["counters"][name] for name in LAPSES},
+        }
     return found
 
 
@@ -67,7 +71,7 @@ def test_a_held_gil_costs_the_leader_nothing(tmp_path: Path, book: Book, seed: i
 
 @pytest.mark.timeout(90)
 def test_a_held_gil_does_not_delay_a_followers_acknowledgements(tmp_path: Path, book: Book, seed: int) -> None:
-    """Fails when a follower needs the GIL to append or to acknowledge: with the other one stopped, writes would wait."""
+    """Fails when a follower needs the GIL to append or to acknowledge: with the other one stopped, writes wait."""
     with Cluster(tmp_path, seed=seed, election_timeout_s=TIMEOUT_S) as cluster:
         leader = cluster.leader()
         busy, stopped = (id for id in cluster.members if id != leader)
@@ -75,9 +79,10 @@ def test_a_held_gil_does_not_delay_a_followers_acknowledgements(tmp_path: Path, 
         cluster.stop(stopped)
         slowest_s = 0.0
         count = 0
-        with busy_python(cluster, busy, op="hold_gil", seconds=HOLD_S / 2), contextlib.closing(
-            Connection(cluster.port(leader))
-        ) as connection:
+        with (
+            busy_python(cluster, busy, op="hold_gil", seconds=HOLD_S / 2),
+            contextlib.closing(Connection(cluster.port(leader))) as connection,
+        ):
             end = time.monotonic() + HOLD_S / 2 - 0.5
             while time.monotonic() < end:
                 count += 1

@@ -1,9 +1,8 @@
 """SIGKILL under load, with unsynced bytes really lost: nothing acknowledged goes with them.
 
-The members run over the storage seam's `hold_unsynced`: what is written stays in the process until it is synced, so SIGKILL
-takes with it whatever a power cut may take. The last two tests are the proof that these can fail: with `fsync="never"` the
-very same schedules lose acknowledged writes, and that is found.
-"""
+The members run over the storage seam's `hold_unsynced`: what is written stays in the process until it is synced, so
+SIGKILL takes with it whatever a power cut may take. The last two tests are the proof that these can fail: with
+`fsync="never"` the very same schedules lose acknowledged writes, and that is found."""
 
 from __future__ import annotations
 
@@ -46,9 +45,8 @@ def lose_leader(cluster: Cluster, load: Load) -> None:
 def lose_only_copies(cluster: Cluster, load: Load, source: random.Random) -> int:
     """The killed leader alone can bring back what it acknowledged. Returns a member that stands still.
 
-    One follower is killed first, so that what is acknowledged from then on is with the leader and the other follower; then
-    the other stands still, the leader is killed, and both that were killed come back and form a majority.
-    """
+    One follower is killed first, so that what is acknowledged from then on is with the leader and the other follower;
+    then the other stands still, the leader is killed, and both that were killed come back and form a majority."""
     leader = cluster.leader()
     one, other = source.sample([id for id in cluster.members if id != leader], 2)
     cluster.kill(one)  # not SIGSTOP: what waits in the sockets of a stopped member reaches it yet
@@ -81,7 +79,9 @@ def kill_all(cluster: Cluster, book: Book, seed: int, rounds: int) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_nothing_acknowledged_is_lost_when_leaders_lose_power(tmp_path: Path, book: Book, seed: int, long: bool) -> None:
+def test_nothing_acknowledged_is_lost_when_leaders_lose_power(
+    tmp_path: Path, book: Book, seed: int, long: bool
+) -> None:
     """Fails when an acknowledgement leaves before the bytes behind it are synced, or a vote before it is."""
     with Cluster(tmp_path, seed=seed, environment=POWER_LOSS, **QUICK) as cluster:
         kill_leaders(cluster, book, seed, 40 if long else 4)

@@ -1,9 +1,8 @@
 """A voter that was killed inside the lease has forgotten its promise; it must vote as if it had not (H04).
 
-The schedule makes every vote but the restarted one's: the candidate was cut off from the leader until its own promise had
-passed, the leader is cut off from both when the voter is killed, so its lease rests on the promise that the voter made before.
-The candidate asks for votes without pause from then on.
-"""
+The schedule makes every vote but the restarted one's: the candidate was cut off from the leader until its own promise
+had passed, the leader is cut off from both when the voter is killed, so its lease rests on the promise that the voter
+made before. The candidate asks for votes without pause from then on."""
 
 from __future__ import annotations
 

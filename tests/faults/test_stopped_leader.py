@@ -1,11 +1,12 @@
-"""The leader stands still, a successor acknowledges a write, and only then reads are queued into the old leader's sockets.
+"""The leader stands still, a successor acknowledges a write, and only then reads are queued into the old leader's
+sockets.
 
-When it goes on, its request threads run at once, before it has heard of anything: it still takes itself for the leader, its
-word still holds a lease, and only the comparison of that lease's end with the clock stands between the readers and a stale
-value. Every round asserts that the schedule was just that: the successor's write was acknowledged before the first read was
-sent, and the reads were answered by the old process after SIGCONT. In even rounds the network delivers nothing to the old
-leader until the reads are answered, so nobody tells it about its successor and it answers as a leader, which is asserted
-too. In odd rounds everything is delivered at once and the race is whatever it is.
+When it goes on, its request threads run at once, before it has heard of anything: it still takes itself for the leader,
+its word still holds a lease, and only the comparison of that lease's end with the clock stands between the readers and
+a stale value. Every round asserts that the schedule was just that: the successor's write was acknowledged before the
+first read was sent, and the reads were answered by the old process after SIGCONT. In even rounds the network delivers
+nothing to the old leader until the reads are answered, so nobody tells it about its successor and it answers as a
+leader, which is asserted too. In odd rounds everything is delivered at once and the race is whatever it is.
 
 The control runs the same rounds over a build without that comparison (see `unguarded.py`) and must find stale reads.
 """
@@ -90,7 +91,15 @@ def stopped_leader_round(cluster: Cluster, book: Book, number: int, tally: Tally
 
 
 def settle_read(
-    book: Book, tally: Tally, reader: Connection, i: int, key: str, call_ns: int, pid: int, resumed_ns: int, unaware: bool
+    book: Book,
+    tally: Tally,
+    reader: Connection,
+    i: int,
+    key: str,
+    call_ns: int,
+    pid: int,
+    resumed_ns: int,
+    unaware: bool,
 ) -> None:
     answer = reader.receive()
     book.note(f"reader-{i}", "get", key, None, call_ns, answer)

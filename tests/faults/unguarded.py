@@ -1,8 +1,8 @@
 """The build whose leases never expire: compiled once per state of the sources, below build/unguarded.
 
-`setup.py` refuses to package or to install such a build. It exists so that the test of the stopped leader can be seen to fail.
-Only the modules whose generated code looks at a lease word are compiled again; everything else is linked from the tree.
-"""
+`setup.py` refuses to package or to install such a build. It exists so that the test of the stopped leader can be seen
+to fail. Only the modules whose generated code looks at a lease word are compiled again; everything else is linked from
+the tree."""
 
 from __future__ import annotations
 

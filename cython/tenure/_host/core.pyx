@@ -6,6 +6,7 @@
 method says so, and the child's copy of the lease is cleared already.
 """
 
+import logging
 import os
 
 cimport cython
@@ -16,7 +17,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed, memory_order_release
 
-from tenure._core.applied_index cimport AppliedIndex, applied_new
+from tenure._core.applied_index cimport AppliedIndex, applied_new, applied_publish
 from tenure._core.blob cimport Blob, blob_new
 from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_now_ns
 from tenure._core.fence cimport Fence
@@ -52,17 +53,21 @@ from tenure._host.loop cimport (
 from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
 from tenure._host.redis_front cimport front_open
 from tenure._host.redis_types cimport FrontConfig, FrontGauges
+from tenure._host.snapshots cimport snapshots_load
 from tenure._host.waiter cimport Waiter, inbox_new, inbox_release, inbox_retain, waiter_new, waiter_release, waiter_wait
 from tenure._kv.machine cimport KeyValueMachine
 from tenure._net.transport cimport TransportConfig, transport_add_peer, transport_port
-from tenure._raft.raft cimport raft_default_config, raft_new
+from tenure._raft.raft cimport raft_default_config, raft_new, raft_note_snapshot
 from tenure._raft.state cimport RaftConfig
-from tenure._raft.types cimport MAX_MEMBERS, Configuration, Entry
+from tenure._raft.types cimport MAX_MEMBERS, OK, Configuration, Entry, Snapshot
 from tenure._storage.directory cimport directory_open
-from tenure._storage.error cimport StorageError, storage_exception
+from tenure._storage.error cimport STORAGE_OK, StorageError, storage_exception
 from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
 
+from tenure.config import check_listen_address
 from tenure.errors import Closed, ForkedProcess, Overloaded
+
+logger = logging.getLogger("tenure.host")
 
 PROPOSE = SUBMIT_PROPOSE
 READ = SUBMIT_READ
@@ -160,6 +165,7 @@ cdef void set_options(RaftConfig* raft, HostConfig* host, WalOptions* wal, Trans
     host.shutdown_limit_ns = left.pop("shutdown_limit_ns", 2000000000)
     wal.segment_bytes = left.pop("segment_bytes", 64 << 20)
     wal.sync = left.pop("fsync", True)
+    wal.snapshot_every = left.pop("snapshot_every", 10000)
     transport.max_frame_bytes = left.pop("max_frame_bytes", 16 << 20)
     transport.max_queued_bytes = left.pop("max_queued_bytes", 64 << 20)
     if left:
@@ -182,6 +188,7 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     cdef dict left = {name: value for name, value in options.items() if name.startswith("redis_")}
     left.pop("redis_listen", None)
     left.pop("redis_password", None)
+    left.pop("redis_insecure", None)
     front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
     front.limits.argument_bytes = left.pop("redis_max_argument_bytes", 512 << 20)
     front.limits.request_bytes = left.pop("redis_max_request_bytes", 1 << 30)
@@ -238,7 +245,7 @@ cdef class HostCore:
         if self.host == NULL:
             raise MemoryError("no memory for a host")
         self.open_log(directory, cluster_id, &wal)
-        self.open_member(machine, &raft, voters, learners)
+        self.open_member(machine, &raft, voters, learners, wal.snapshot_every)
         self.open_network(addresses, &transport)
         self.open_front(machine, options)
 
@@ -254,22 +261,45 @@ cdef class HostCore:
             raise storage_exception(&error)
         return 0
 
-    cdef int open_member(self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners) except -1:
+    cdef int open_state(self, RecoveredGroup* found, Snapshot* chosen) except -1:
+        """Load the newest snapshot that the log joins; the log says that it is committed even where it does not say so."""
+        cdef StorageError error
+        cdef size_t damaged = 0
+        cdef int code
+        memset(&error, 0, sizeof(error))
+        with nogil:
+            code = snapshots_load(self.member, self.host.directory, found, chosen, &damaged, &error)
+        if code != STORAGE_OK:
+            raise storage_exception(&error)
+        if damaged:
+            logger.warning(
+                "member %d: %d damaged snapshots in %s were passed over; it starts at index %d", self.member_id, damaged,
+                os.fsdecode(self.host.directory.path), chosen.index)
+        found.hard.commit = max(found.hard.commit, chosen.index)
+        self.member.snapshots.latest = chosen[0]
+        if found.has_snapshot:
+            self.member.snapshots.marked = found.snapshot.index
+            if found.snapshot.index < chosen.index:
+                self.member.snapshots.previous = found.snapshot
+        # relaxed: statistics
+        self.member.gauges.snapshot_index.store(chosen.index, memory_order_relaxed)
+        self.member.gauges.snapshots_damaged.store(damaged, memory_order_relaxed)
+        return 0
+
+    cdef int open_member(
+            self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t snapshot_every
+    ) except -1:
         cdef Member* m = <Member*>calloc(1, sizeof(Member))
         cdef RecoveredGroup empty
         cdef RecoveredGroup* found = &empty
         cdef Configuration configuration
+        cdef Snapshot chosen
         if m == NULL:
             raise MemoryError("no memory for a member")
         memset(&empty, 0, sizeof(empty))
         memset(&configuration, 0, sizeof(configuration))
         if wal_recovered_count(self.host.wal):
             found = wal_recovered(self.host.wal, 0)
-        if found.has_snapshot:
-            configuration = found.snapshot.configuration
-        else:
-            fill_ids(configuration.voters, &configuration.voters_count, voters)
-            fill_ids(configuration.learners, &configuration.learners_count, learners)
         m.id = self.member_id
         m.lease = lease_new()
         m.applied = applied_new()
@@ -281,13 +311,7 @@ cdef class HostCore:
         if not self.host.members.push(m) or m.lease == NULL or m.applied == NULL or m.gauges == NULL:
             raise MemoryError("no memory for a member")
         self.member = m
-        config.seed = (self.host.directory.start_counter << 16) ^ <uint64_t>clock_now_ns()
-        m.raft = raft_new(
-            config, &found.hard, &configuration, &found.snapshot if found.has_snapshot else NULL, &found.entries,
-            found.snapshot.index if found.has_snapshot else 0, m.lease, clock_now_ns())
-        if m.raft == NULL:
-            raise CoreError("raft", 2)
-        wal_forget_recovered(self.host.wal)
+        m.snapshots.every = snapshot_every
         if machine is not None:
             m.machine = machine.take()
         else:
@@ -295,6 +319,22 @@ cdef class HostCore:
                 raise MemoryError("no memory for a queue")
             m.apply_queue = &self.apply_queue
             m.apply_wakeup = &self.apply_wakeup
+        self.open_state(found, &chosen)
+        if chosen.index:
+            configuration = chosen.configuration
+        else:
+            fill_ids(configuration.voters, &configuration.voters_count, voters)
+            fill_ids(configuration.learners, &configuration.learners_count, learners)
+        config.seed = (self.host.directory.start_counter << 16) ^ <uint64_t>clock_now_ns()
+        m.raft = raft_new(
+            config, &found.hard, &configuration, &found.snapshot if found.has_snapshot else NULL, &found.entries,
+            chosen.index, m.lease, clock_now_ns())
+        if m.raft == NULL:
+            raise CoreError("raft", 2)
+        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index) != OK:
+            raise CoreError("raft", 2)
+        applied_publish(m.applied, chosen.index)
+        wal_forget_recovered(self.host.wal)
         self.lease = Lease.wrap(m.lease)
         self.applied = AppliedIndex.wrap(m.applied)
         self.fence = Fence.wrap(m.lease, m.applied)
@@ -331,6 +371,7 @@ cdef class HostCore:
         if not isinstance(machine, KeyValueMachine):
             raise TypeError("Redis clients need the native key-value machine")
         address, port = options["redis_listen"]
+        check_listen_address(address.decode(), insecure=options.get("redis_insecure", False))
         config.address = address
         config.port = port
         if password:
@@ -479,8 +520,8 @@ cdef class HostCore:
 
     def post(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox not None, uint64_t tag) -> None:
         """Submit; the outcome comes into `inbox` under `tag`."""
-        # The inbox has the caller's reference.
-        self.submit(kind, data, argument, inbox, tag)
+        # The answering side's reference goes into the inbox with the outcome; the caller's has no use.
+        waiter_release(self.submit(kind, data, argument, inbox, tag))
 
     # ---- a state machine in Python
 
@@ -586,6 +627,12 @@ cdef class HostCore:
             "rate_alarms": g.rate_alarms.load(memory_order_relaxed),
             "state_hash": g.state_hash.load(memory_order_relaxed),
             "state_hash_index": g.state_hash_index.load(memory_order_relaxed),
+            "snapshots": g.snapshots.load(memory_order_relaxed),
+            "snapshots_failed": g.snapshots_failed.load(memory_order_relaxed),
+            "snapshots_damaged": g.snapshots_damaged.load(memory_order_relaxed),
+            "snapshot_index": g.snapshot_index.load(memory_order_relaxed),
+            "snapshot_bytes": g.snapshot_bytes.load(memory_order_relaxed),
+            "snapshot_ns": g.snapshot_ns.load(memory_order_relaxed),
             "passes": self.host.shared.passes.load(memory_order_relaxed),
             "late_passes": self.host.shared.late_passes.load(memory_order_relaxed),
             "missed_ticks": self.host.shared.missed_ticks.load(memory_order_relaxed),

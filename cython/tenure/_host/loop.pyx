@@ -1,4 +1,4 @@
-"""The loop: timers, peers, submissions, completions of the log writer, apply, flush, in that order, again and again.
+"""The loop: timers, peers, submissions, completions of the log writer and the snapshot thread, apply, flush, in that order, again and again.
 
 It sleeps in epoll until a peer, a submission, a finished write or the next tick wants it. Submissions cost their producer a
 descriptor write only when the loop sleeps. Consecutive proposals of one pass become one append. Inputs carry a clock reading
@@ -73,6 +73,8 @@ from tenure._host.redis_front cimport (
 )
 from tenure._host.redis_ops cimport data_refuse
 from tenure._host.redis_types cimport REDIS_TOKEN_TAG
+from tenure._host.snapshots cimport snapshots_done, snapshots_step
+from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
 from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
 from tenure._net.transport cimport (
@@ -250,14 +252,29 @@ cdef size_t take_written(Host* host) noexcept nogil:
     return count
 
 
+cdef void take_snapshots(Host* host) noexcept nogil:
+    cdef SnapshotJob* job
+    cdef Member* m
+    cdef int code
+    while True:
+        job = snapshotter_take_done(host.snapshotter)
+        if job == NULL:
+            return
+        m = member_of(host, job.group)
+        code = snapshots_done(m, job, clock_monotonic_ns())
+        if code != OK:
+            member_fail(m, code, OUTCOME_UNKNOWN)
+
+
 # --------------------------------------------------------------------------------------------------------- the loop
 
 cdef bint process(Host* host) noexcept nogil:
     cdef bint more = False
     cdef size_t i
-    cdef int64_t now_ns = clock_now_ns(), deadline_ns = clock_monotonic_ns() + APPLY_NS
+    cdef int64_t now_ns = clock_now_ns(), monotonic_ns = clock_monotonic_ns()
     for i in range(host.members.size):
-        more = member_process(host.members.data[i], now_ns, deadline_ns) or more
+        more = member_process(host.members.data[i], now_ns, monotonic_ns + APPLY_NS) or more
+        more = snapshots_step(host.members.data[i], monotonic_ns) or more
     transport_flush(host.transport)
     return more
 
@@ -276,7 +293,7 @@ cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
 cdef int sleep_ms(Host* host, int64_t next_tick_ns) noexcept nogil:
     """How long epoll may sleep; call with the wakeup armed."""
     cdef int64_t left
-    if queue_size(&host.shared.submissions) or queue_size(&host.writer.done):
+    if queue_size(&host.shared.submissions) or queue_size(&host.writer.done) or queue_size(&host.snapshotter.done):
         return 0
     left = next_tick_ns - clock_monotonic_ns()
     return 0 if left <= 0 else <int>((left + 999999) // 1000000)
@@ -312,6 +329,7 @@ cdef void one_pass(Host* host, int64_t* next_tick_ns, bint* more) noexcept nogil
     take_written(host)
     if host.front != NULL:
         front_serve(host.front, began)
+    take_snapshots(host)
     more[0] = process(host)
     if host.front != NULL and front_flush(host.front):
         more[0] = True
@@ -395,10 +413,18 @@ cdef int host_start(Host* host) noexcept nogil:
     host.writer = writer_start(host.wal, &host.shared.wakeup)
     if host.writer == NULL:
         return -1
+    host.snapshotter = snapshotter_start(host.directory, &host.shared.wakeup)
+    if host.snapshotter == NULL:
+        writer_stop(host.writer)
+        host.writer = NULL
+        return -1
     for i in range(host.members.size):
         host.members.data[i].writer = host.writer
+        host.members.data[i].snapshots.snapshotter = host.snapshotter
     code = thread_start(&host.shared.thread, b"tenure-loop", 0, loop_body, host)
     if code != 0:
+        snapshotter_stop(host.snapshotter)
+        host.snapshotter = NULL
         writer_stop(host.writer)
         host.writer = NULL
         return code
@@ -412,6 +438,8 @@ cdef void host_stop(Host* host, bint at_once) noexcept nogil:
     host.shared.stopping.store(2 if at_once else 1, memory_order_release)
     loop_wakeup_notify(&host.shared.wakeup)
     pthread_join(host.shared.thread, NULL)
+    snapshotter_stop(host.snapshotter)
+    host.snapshotter = NULL
     writer_stop(host.writer)
     host.writer = NULL
     # A producer may stand between its claim and its hand-over: the queue is empty for good once every claim was popped.

@@ -43,6 +43,7 @@ from tenure._raft.types cimport (
     ENTRY_NORMAL,
     ERR_MEMORY,
     ERR_OVERLOADED,
+    ERR_STEPPED_DOWN,
     LEADER,
     OK,
     Entry,
@@ -250,6 +251,18 @@ cdef void answer_reads(Member* m) noexcept nogil:
     m.reads.size = kept
 
 
+cdef void drop_unconfirmed_reads(Member* m) noexcept nogil:
+    """The leader that they were sent to is gone, and its answers with it: their callers ask again, under new ids."""
+    cdef size_t i, kept = 0
+    for i in range(m.reads.size):
+        if m.reads.data[i].confirmed:
+            m.reads.data[kept] = m.reads.data[i]
+            kept += 1
+        else:
+            waiter_answer(m.reads.data[i].waiter, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
+    m.reads.size = kept
+
+
 cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
     cdef Ready ready
     cdef Outgoing outgoing
@@ -272,6 +285,9 @@ cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
             m.gauges.elections.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
         emit(m, EVENT_ROLE, 0)
     take_reads(m, &ready)
+    if ready.soft_changed and ready.lead != m.last_lead:
+        m.last_lead = ready.lead
+        drop_unconfirmed_reads(m)
     for i in range(ready.committed.size):
         enough = enough and m.to_apply.push(ready.committed.data[i])
         m.unapplied_bytes += entry_bytes(&ready.committed.data[i])
@@ -351,13 +367,21 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
     cdef Blob* value
     cdef uint64_t last = 0
     cdef size_t count = 0
+    cdef bint failed = False
     while m.apply_head < m.to_apply.size:
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         value = NULL
         if entry.data != NULL and entry.kind == ENTRY_NORMAL:
-            m.machine.apply(m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value)
+            if not m.machine.apply(
+                m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value
+            ):
+                blob_release(value)
+                m.apply_head -= 1  # counts as not applied
+                failed = True
+                break
             m.unapplied_bytes -= entry.data.size
+            m.snapshots.applied_bytes += entry.data.size
         settle(m, entry, value)
         last = entry.index
         blob_release(entry.data)
@@ -368,6 +392,9 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         m.gauges.applied_entries.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
         drop_applied(m)
         finish_apply(m, last, now_ns)
+    if failed:
+        member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+        return False
     return m.apply_head < m.to_apply.size
 
 

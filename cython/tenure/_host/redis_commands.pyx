@@ -1,57 +1,24 @@
 """Requests in, encoded commands and replies out: the meaning of each Redis command, apart from who asked and how it is fenced.
 
-Every error text is Redis's own, checked against a real server by a differential test. What a write depends on is decided
-in apply (`tenure._kv`), so a translation looks at nothing but its arguments; whatever can be refused without the store is
-refused here, before anything is proposed.
+Every error text is Redis's own, checked against a real server by a differential test. What a write depends on is
+decided in apply (`tenure._kv`), so a translation looks at nothing but its arguments; whatever can be refused without
+the store is refused here, before anything is proposed.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, strlen
 
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport (
-    COUNTER_BITS,
-    ERROR_NOT_AN_INTEGER,
-    ERROR_OVERFLOW,
-    ERROR_TOO_LARGE,
-    OP_APPEND,
-    OP_DEL,
-    OP_EXPIREAT,
-    OP_FLUSHALL,
-    OP_GETDEL,
-    OP_GETSET,
-    OP_INCRBY,
-    OP_MSET,
-    OP_PERSIST,
-    OP_SET,
-    OP_SETNX,
-    RESULT_BYTES,
-    RESULT_ERROR,
-    RESULT_INTEGER,
-    RESULT_NIL,
-    RESULT_OK,
-    SET_GET,
-    SET_KEEPTTL,
-    SET_NX,
-    SET_XX,
-    Opcode,
-    Result,
-    Slice,
-    command_new,
+    COUNTER_BITS, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE, OP_APPEND, OP_DEL, OP_EXPIREAT,
+    OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY, OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_BYTES, RESULT_ERROR,
+    RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX, Opcode, Result, Slice, command_new,
     result_read,
 )
-from tenure._kv.store cimport STORE_ABSENT, STORE_FAILED, STORE_FOUND, Store, StoreCode, store_get, store_size
+from tenure._kv.store cimport STORE_ABSENT, STORE_FOUND, Store, StoreCode, store_get, store_size
 from tenure._net.resp cimport (
-    reply_array,
-    reply_bulk,
-    reply_error,
-    reply_integer,
-    reply_nil,
-    reply_raw,
-    reply_simple,
-    resp_integer,
-    resp_is,
+    reply_array, reply_bulk, reply_error, reply_integer, reply_nil, reply_raw, resp_integer, resp_is,
 )
 
 cdef enum:
@@ -158,6 +125,10 @@ cdef bint life_to_instant(int64_t amount, bint seconds, bint relative, int64_t n
     return True
 
 
+cdef bint word_is_seconds(const Slice* word) noexcept nogil:
+    return word.data[0] == c"e" or word.data[0] == c"E"
+
+
 cdef Translation translate_set(
         const RedisCommand* command, const Slice* arguments, uint32_t count, int64_t now_ms, Vec[char]* out,
         Blob** encoded) noexcept nogil:
@@ -177,11 +148,13 @@ cdef Translation translate_set(
             flags |= SET_GET
         elif is_word(word, b"keepttl") and life == NULL:
             flags |= SET_KEEPTTL
-        elif i + 1 < count and life == NULL and not flags & SET_KEEPTTL and (
+        elif i + 1 < count and not flags & SET_KEEPTTL and (
                 is_word(word, b"ex") or is_word(word, b"px") or is_word(word, b"exat") or is_word(word, b"pxat")):
-            seconds = word.data[0] == c"e" or word.data[0] == c"E"
+            if life != NULL and (seconds != word_is_seconds(word) or relative != (word.size == 2)):
+                return replied(error(out, b"ERR syntax error"))
+            seconds = word_is_seconds(word)
             relative = word.size == 2
-            i += 1
+            i += 1                                        # the same word again: the last one counts
             life = &arguments[i]
         else:
             return replied(error(out, b"ERR syntax error"))

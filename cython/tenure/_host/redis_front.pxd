@@ -8,12 +8,12 @@ from tenure._kv.store cimport Store
 from tenure._net.transport cimport Transport
 
 # Listens; before the loop starts. Copies what the configuration points to and takes a reference to the store. Null with an
-# errno in `error`.
+# errno in `failure`.
 cdef Front* front_open(
     const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Store* store, uint64_t incarnation,
-    int* error) noexcept nogil
-# After the loop has ended, before transport and member go: closes every socket and gives up what is under way. Its gauges can be
-# read until it is freed.
+    int* failure) noexcept nogil
+# After the loop has ended, before transport and member go: closes every socket and gives up what is under way. Its gauges
+# can be read until it is freed.
 cdef void front_close(Front* f) noexcept nogil
 cdef void front_free(Front* f) noexcept nogil           # closed before; null is fine
 

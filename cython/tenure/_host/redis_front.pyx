@@ -1,16 +1,17 @@
 """Clients of the Redis protocol: sockets, fairness, and what a command goes through.
 
-A pass of the loop marks clients whose sockets are ready, serves each for at most 64 commands or 64 KiB and all of them for about a
-millisecond, hands their writes and unconfirmed reads to the member as one append and one ReadIndex, and, after apply, sends what
-replies there are. A read under the lease is answered where it was parsed, fenced by a check of its own: the word, the clock, then
-the state. Nothing that a client asked for runs before what it asked for earlier, except that writes follow each other into
-the log without waiting.
+A pass of the loop marks clients whose sockets are ready, serves each for at most 64 commands or 64 KiB and all of them
+for about a millisecond, hands their writes and unconfirmed reads to the member as one append and one ReadIndex, and,
+after apply, sends what replies there are. A read under the lease is answered where it was parsed, fenced by a check of
+its own: the word, the clock, then the state. Nothing that a client asked for runs before what it asked for earlier,
+except that writes follow each other into the log without waiting.
 
-A client with too many commands under way, or too many bytes of replies that it does not take, is not read until that has passed.
-A client that breaks the protocol is told so, and closed once it had the time to read it. Idle clients cost no time.
+A client with too many commands under way, or too many bytes of replies that it does not take, is not read until that
+has passed. A client that breaks the protocol is told so, and closed once it had the time to read it. Idle clients cost
+no time.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset, strlen
 from libcpp.atomic cimport memory_order_relaxed
@@ -19,125 +20,34 @@ from tenure._core.blob cimport Blob
 from tenure._core.clock cimport clock_monotonic_ns
 from tenure._core.fence cimport fence
 from tenure._core.posix cimport (
-    EAGAIN,
-    EINTR,
-    EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL,
-    EPOLL_CTL_MOD,
-    EPOLLERR,
-    EPOLLHUP,
-    EPOLLIN,
-    EPOLLOUT,
-    close,
-    epoll_ctl,
-    epoll_event,
-    errno,
+    EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, close,
+    epoll_ctl, epoll_event, errno,
 )
 from tenure._core.vec cimport Vec
 from tenure._host.redis_commands cimport (
-    CMD_AUTH,
-    CMD_HELLO,
-    CMD_QUIT,
-    KIND_READ,
-    KIND_SESSION,
-    READ_DONE,
-    READ_UNDECIDED,
-    TRANSLATED,
-    TRANSLATION_REPLIED,
-    Judgement,
-    ReadInstant,
-    RedisCommand,
-    Translation,
-    arity_fits,
-    error,
-    execute_read,
-    redis_command_find,
-    translate_write,
-    unknown_command,
-    wrong_arity,
+    CMD_AUTH, CMD_HELLO, CMD_QUIT, KIND_READ, KIND_SESSION, READ_DONE, READ_UNDECIDED, TRANSLATED,
+    TRANSLATION_REPLIED, Judgement, ReadInstant, RedisCommand, Translation, arity_fits, error, execute_read,
+    redis_command_find, translate_write, unknown_command, wrong_arity,
 )
 from tenure._host.redis_ops cimport (
-    OP_REFUSED,
-    leader_instant,
-    op_mark,
-    op_new,
-    op_propose,
-    op_read,
-    op_settle,
-    ops_applied,
-    ops_begin,
-    ops_data,
-    ops_drain,
-    ops_forget,
-    ops_release,
-    ops_submit,
-    ops_tick,
-    ops_unreachable,
-    ops_waiting,
+    OP_REFUSED, leader_instant, op_mark, op_new, op_propose, op_read, op_settle, ops_applied, ops_begin, ops_data,
+    ops_drain, ops_forget, ops_release, ops_submit, ops_tick, ops_unreachable, ops_waiting,
 )
 from tenure._host.redis_session cimport session_execute
 from tenure._host.redis_types cimport (
-    OP_IS_READ,
-    OP_IS_WRITE,
-    REDIS_TOKEN_TAG,
-    Client,
-    Op,
-    OpKind,
-    front_gauges_free,
-    front_gauges_new,
+    OP_IS_READ, OP_IS_WRITE, REDIS_TOKEN_TAG, Client, Op, OpKind, front_gauges_free, front_gauges_new,
 )
 from tenure._kv.codec cimport Slice
 from tenure._kv.store cimport store_release, store_retain
 from tenure._net.resp cimport (
-    RESP_ERROR,
-    RESP_MEMORY,
-    RESP_MORE,
-    RESP_REQUEST,
-    RespState,
-    reply_error,
-    resp_is,
-    resp_next,
-    resp_parse,
-    resp_release,
+    RESP_ERROR, RESP_MORE, RESP_REQUEST, RespState, reply_error, resp_is, resp_next, resp_parse, resp_release,
     resp_wanted,
 )
 from tenure._net.socket cimport (
-    AF_INET,
-    AF_INET6,
-    AI_NUMERICHOST,
-    ECONNABORTED,
-    EINVAL,
-    ENOMEM,
-    IPPROTO_TCP,
-    MSG_NOSIGNAL,
-    SHUT_WR,
-    SO_KEEPALIVE,
-    SO_REUSEADDR,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    SOMAXCONN,
-    TCP_NODELAY,
-    accept4,
-    addrinfo,
-    bind,
-    freeaddrinfo,
-    getaddrinfo,
-    getsockname,
-    htons,
-    listen,
-    ntohs,
-    recv,
-    send,
-    setsockopt,
-    shutdown,
-    sockaddr,
-    sockaddr_in,
-    sockaddr_in6,
-    sockaddr_storage,
-    socket,
-    socklen_t,
+    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
+    SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, TCP_NODELAY,
+    accept4, addrinfo, bind, freeaddrinfo, getaddrinfo, getsockname, htons, listen, ntohs, recv, send, setsockopt,
+    shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
 )
 
 cdef extern from "<netdb.h>" nogil:
@@ -303,8 +213,8 @@ cdef void accept_some(Front* f) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t bytes
     cdef const char* refusal = b"-ERR max number of clients reached\r\n"
-    cdef int i, fd
-    for i in range(ACCEPTS_PER_EVENT):
+    cdef int _, fd
+    for _ in range(ACCEPTS_PER_EVENT):
         bytes = sizeof(address)
         fd = accept4(f.listen_fd, <sockaddr*>&address, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd < 0:
@@ -376,9 +286,9 @@ cdef char* copy_of(const char* text, size_t size) noexcept nogil:
 
 cdef Front* front_open(
         const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Store* store, uint64_t incarnation,
-        int* error) noexcept nogil:
+        int* failure) noexcept nogil:
     cdef Front* f = <Front*>calloc(1, sizeof(Front))
-    error[0] = ENOMEM
+    failure[0] = ENOMEM
     if f == NULL:
         return NULL
     f.config = config[0]
@@ -396,8 +306,8 @@ cdef Front* front_open(
         f.password = copy_of(config.password, config.password_size)
     f.config.password = f.password
     if f.gauges != NULL and f.config.address != NULL and (config.password == NULL or f.password != NULL):
-        error[0] = listen_on(f)
-    if error[0] != 0:
+        failure[0] = listen_on(f)
+    if failure[0] != 0:
         front_close(f)
         front_free(f)
         return NULL

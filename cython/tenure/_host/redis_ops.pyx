@@ -1,14 +1,15 @@
 """Commands under way: writes until they are applied, reads until a quorum or a mark in the log has confirmed them.
 
-All writes of a pass become one append; all reads of a pass that found no lease become one ReadIndex, asked for after the last
-of them was parsed. A follower sends its writes to the leader and answers its clients from the leader's answers; each request
-carries this process's incarnation and an id that is never used twice, so that no late answer meets another request. A write is
-sent once: nothing here repeats one. What was handed to the log or to the leader and not answered within the time limit is
-unknown, and its reply says so; what was not is refused, and its reply says that.
+All writes of a pass become one append; all reads of a pass that found no lease become one ReadIndex, asked for after
+the last of them was parsed. A follower sends its writes to the leader and answers its clients from the leader's
+answers; each request carries this process's incarnation and an id that is never used twice, so that no late answer
+meets another request. A write is sent once: nothing here repeats one. What was handed to the log or to the leader and
+not answered within the time limit is unknown, and its reply says so; what was not is refused, and its reply says that.
 
-Expiry has one clock, the group's: reads judge it at instants below a ceiling that is in the log, and a new leader begins above the
-ceiling that it inherits. A read that meets a key whose end lies between what the log has settled and what a clock shows puts a
-mark into the log, and judges by the mark's timestamp. Such reads are few: those of a key's last moment.
+Expiry has one clock, the group's: reads judge it at instants below a ceiling that is in the log, and a new leader
+begins above the ceiling that it inherits. A read that meets a key whose end lies between what the log has settled and
+what a clock shows puts a mark into the log, and judges by the mark's timestamp. Such reads are few: those of a key's
+last moment.
 
 Callbacks from the member note outcomes; they never call the member.
 """
@@ -21,25 +22,10 @@ from tenure._core.blob cimport Blob, blob_new, blob_release
 from tenure._core.clock cimport clock_now_ns, clock_wall_ms
 from tenure._core.vec cimport Vec
 from tenure._host.member cimport (
-    OUTCOME_CLOSED,
-    OUTCOME_FAILED,
-    OUTCOME_LOST,
-    OUTCOME_OK,
-    OUTCOME_UNKNOWN,
-    Member,
-    member_propose,
-    member_read,
+    OUTCOME_CLOSED, OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_OK, OUTCOME_UNKNOWN, Member, member_propose, member_read,
 )
 from tenure._host.redis_commands cimport (
-    READ_DONE,
-    READ_FAILED,
-    READ_UNDECIDED,
-    Judgement,
-    ReadInstant,
-    RedisCommand,
-    error,
-    execute_read,
-    reply_result,
+    READ_DONE, READ_FAILED, READ_UNDECIDED, Judgement, ReadInstant, RedisCommand, error, execute_read, reply_result,
 )
 from tenure._host.redis_types cimport OP_IS_WRITE, Collect, Forward, Mark, Proposal, ReadBatch, RemoteOp
 from tenure._host.waiter cimport Caller, Completion
@@ -48,16 +34,8 @@ from tenure._kv.store cimport store_ceiling_ts, store_find_expired, store_last_c
 from tenure._net.resp cimport reply_raw
 from tenure._net.transport cimport transport_send_data
 from tenure._raft.types cimport (
-    ERR_MEMORY,
-    ERR_NO_LEADER,
-    ERR_NOT_LEADER,
-    ERR_OVERLOADED,
-    ERR_STEPPED_DOWN,
-    ERR_TOO_LARGE,
-    ERR_TRANSFER,
-    LEADER,
-    NO_MEMBER,
-    OK,
+    ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER,
+    LEADER, NO_MEMBER, OK,
 )
 
 from libcpp.atomic cimport memory_order_relaxed
@@ -175,7 +153,8 @@ cdef bint append_reply(Op* op, Vec[char]* out, int32_t protocol) noexcept nogil:
 cdef bint reply_code(Vec[char]* out, const Op* op) noexcept nogil:
     cdef int32_t code = op.code
     if code == OUTCOME_UNKNOWN:
-        return error(out, b"UNKNOWN the outcome of this command is not known: it may have been executed, it may still be, or never")
+        return error(
+            out, b"UNKNOWN the outcome of this command is not known: it may have been executed, it may still be, or never")
     if code == OUTCOME_LOST:
         return error(out, b"TRYAGAIN another leader took over: the command was not executed and never will be")
     if code == ERR_NOT_LEADER or code == ERR_STEPPED_DOWN:

@@ -12,39 +12,14 @@ from tenure._core.lease cimport lease_expiry_ns
 from tenure._core.vec cimport Vec
 from tenure._host.member cimport Member
 from tenure._host.redis_commands cimport (
-    CMD_AUTH,
-    CMD_CLIENT,
-    CMD_COMMAND,
-    CMD_CONFIG,
-    CMD_ECHO,
-    CMD_HELLO,
-    CMD_INFO,
-    CMD_PING,
-    CMD_QUIT,
-    KIND_READ,
-    KIND_WRITE,
-    REDIS_COMMANDS,
-    REDIS_COMMANDS_COUNT,
-    error,
-    redis_command_find,
-    wrong_arity,
+    CMD_AUTH, CMD_CLIENT, CMD_COMMAND, CMD_CONFIG, CMD_ECHO, CMD_HELLO, CMD_INFO, CMD_PING, CMD_QUIT, KIND_READ,
+    KIND_WRITE, REDIS_COMMANDS, REDIS_COMMANDS_COUNT, error, redis_command_find, wrong_arity,
 )
 from tenure._host.redis_types cimport NAME_BYTES
 from tenure._kv.store cimport store_size
 from tenure._net.resp cimport (
-    reply_array,
-    reply_bulk,
-    reply_error,
-    reply_integer,
-    reply_map,
-    reply_nil,
-    reply_raw,
-    reply_set,
-    reply_simple,
-    reply_text,
-    resp_format,
-    resp_integer,
-    resp_is,
+    reply_array, reply_bulk, reply_error, reply_integer, reply_map, reply_nil, reply_raw, reply_set, reply_simple,
+    reply_text, resp_format, resp_integer, resp_is,
 )
 from tenure._raft.types cimport LEADER
 
@@ -350,7 +325,7 @@ cdef bint config(Front* f, Client* c, const Slice* arguments, uint32_t count) no
     cdef char digits[20]
     cdef int32_t found = 0, i
     cdef uint32_t k
-    cdef bint chosen[SETTINGS]
+    cdef const Slice* chosen[SETTINGS]                    # the pattern that chose it
     cdef bint enough
     if is_word(&arguments[1], b"resetstat") and count == 2:
         return reply_simple(out, b"OK")
@@ -364,16 +339,19 @@ cdef bint config(Front* f, Client* c, const Slice* arguments, uint32_t count) no
         return wrong_arity(out, b"config", arguments[1].data, arguments[1].size)
     settings(f, names, texts, numbers)
     for i in range(SETTINGS):
-        chosen[i] = False
+        chosen[i] = NULL
         for k in range(2, count):
-            if glob(arguments[k].data, arguments[k].size, names[i], strlen(names[i])):
-                chosen[i] = True
-        if chosen[i]:
+            if chosen[i] == NULL and glob(arguments[k].data, arguments[k].size, names[i], strlen(names[i])):
+                chosen[i] = &arguments[k]
+        if chosen[i] != NULL:
             found += 1
     enough = reply_map(out, found, c.protocol)
     for i in range(SETTINGS):
-        if chosen[i]:
-            enough = enough and bulk_text(out, names[i])
+        if chosen[i] != NULL:
+            if is_word(chosen[i], names[i]):
+                enough = enough and reply_bulk(out, chosen[i].data, chosen[i].size)     # a name comes back as it was spelt
+            else:
+                enough = enough and bulk_text(out, names[i])
             if texts[i] != NULL:
                 enough = enough and bulk_text(out, texts[i])
             else:
@@ -546,8 +524,10 @@ cdef bint ping(Client* c, const Slice* arguments, uint32_t count) noexcept nogil
 
 cdef bint select(Client* c, const Slice* argument) noexcept nogil:
     cdef int64_t number = 0
-    if not resp_integer(argument.data, argument.size, &number) or number > 2147483647 or number < -2147483648:
+    if not resp_integer(argument.data, argument.size, &number):
         return error(&c.output, b"ERR value is not an integer or out of range")
+    if number > 2147483647 or number < -2147483648:
+        return error(&c.output, b"ERR value is out of range, value must between -2147483648 and 2147483647")
     if number != 0:
         return error(&c.output, b"ERR DB index is out of range")
     return reply_simple(&c.output, b"OK")

@@ -32,8 +32,8 @@ cdef extern from "tenure/_host/waiter.hpp" namespace "tenure" nogil:
 
 
 cdef struct Completion:
-    # A compiled caller on the loop's own thread, called back there exactly once; the struct is the caller's and lives until then.
-    # It takes over `value`. It must not call the member: it notes the outcome and acts on it later in the pass.
+    # A compiled caller on the loop's own thread, called back there exactly once; the struct is the caller's and lives until
+    # then. It takes over `value`. It must not call the member: it notes the outcome and acts on it later in the pass.
     void (*done)(
         Completion* self, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil
 

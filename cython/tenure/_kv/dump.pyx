@@ -11,8 +11,9 @@ the cut has a later timestamp and is passed over.
 
 The price: values overwritten before the cursor comes live until then. Nothing is copied for the dump's sake.
 
-The format: eight bytes of name, version (4), zero (4), commit timestamp, ceiling, number of items, state hash (8 each); then for
-each item size of key (4), size of value (4), expiry (8), commit timestamp (8), key, value. Little-endian. Order means nothing.
+The format: eight bytes of name, version (4), zero (4), commit timestamp, ceiling, number of items, state hash (8 each); then
+for each item size of key (4), size of value (4), expiry (8), commit timestamp (8), key, value. Little-endian. Order means
+nothing.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t

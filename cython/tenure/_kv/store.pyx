@@ -21,15 +21,16 @@ from libcpp.atomic cimport (
 
 from tenure._core.blob cimport blob_new, blob_release, blob_retain
 from tenure._kv.codec cimport (
-    CAS_ABSENT, COUNTER_BITS, ERROR_FAILED, ERROR_MALFORMED, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE,
+    CAS_ABSENT, COMMAND_HEAD_BYTES, COUNTER_BITS,
+    ERROR_FAILED, ERROR_MALFORMED, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE,
     OP_APPEND, OP_BATCH, OP_CAS, OP_CEILING, OP_COLLECT, OP_DEL, OP_EXPIREAT, OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY,
-    OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX,
-    VALUE_LIMIT_BYTES, Command, Opcode, command_check, command_next, integer_format, integer_parse, put_array, put_bytes,
+    OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX,
+    VALUE_LIMIT_BYTES, Command, command_check, command_next, integer_format, integer_parse, put_array, put_bytes,
     put_error, put_integer, put_item_begin, put_item_end, put_kind, slice_integer
 )
 from tenure._kv.table cimport (
     ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_new, pool_free, pool_merge, pool_release, pool_room,
-    shard_find, shard_insert, shard_pins, shard_prepare, shard_replace, sip_hash, table_free_some
+    shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash, table_free_some
 )
 
 cdef extern from *:
@@ -62,6 +63,7 @@ cdef enum:
     COMMON_ONE = 3
     IN_PLACE_BYTES = 1024       # longer values are copied before the lock is taken, not under it
     FREED_AT_ONCE = 32          # items of flushed tables freed with every entry
+    PREFETCHED_KEY_BYTES = 256  # longer keys are hashed once only
     KEPT_OUT_BYTES = 65536      # a result buffer that has grown beyond this is given back
 
 
@@ -597,6 +599,21 @@ cdef bint store_apply(Store* store, const char* bytes, uint32_t size, Blob** res
         # release: a reader that still finds something finds it in a store that was whole
         store.failed.store(1, memory_order_release)
     return enough
+
+
+cdef void store_prefetch(Store* store, const char* bytes, uint32_t size, int stage) noexcept nogil:
+    cdef uint32_t key_size
+    cdef uint64_t hash
+    cdef Shard* shard
+    if size < COMMAND_HEAD_BYTES + 4:
+        return
+    memcpy(&key_size, bytes + COMMAND_HEAD_BYTES, 4)
+    if key_size > size - COMMAND_HEAD_BYTES - 4 or key_size > PREFETCHED_KEY_BYTES:
+        return
+    hash = sip_hash(store.seed0, store.seed1, bytes + COMMAND_HEAD_BYTES + 4, key_size)
+    shard = shard_of(store, hash)
+    if shard.live.buckets != NULL:
+        shard_prefetch(shard, <uint32_t> (hash >> SHARD_BITS), stage)
 
 
 cdef void store_publish(Store* store) noexcept nogil:

@@ -9,6 +9,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
 from tenure._core.blob cimport Blob, blob_release
 from tenure._core.clock cimport clock_monotonic_ns
 from tenure._core.vec cimport Vec
@@ -16,7 +18,7 @@ from tenure._kv.codec cimport (
     COMMAND_HEAD_BYTES, COUNTER_BITS, OP_MSET, OP_SET, Opcode, Slice, command_size, command_write, integer_format
 )
 from tenure._kv.machine cimport KeyValueMachine
-from tenure._kv.store cimport STORE_FOUND, Store, StoreCode, store_apply, store_get, store_get_many
+from tenure._kv.store cimport STORE_FOUND, Store, StoreCode, store_apply, store_get, store_get_many, store_prefetch
 from tenure._kv.table cimport hash_mix
 
 cdef extern from "<time.h>" nogil:
@@ -74,6 +76,18 @@ cdef class CommandLog:
                 self.add(OP_SET, i << COUNTER_BITS, arguments, 2)
         finally:
             free(value)
+
+    def keys(self, uint64_t limit) -> list[bytes]:
+        """The first key of each of the first commands."""
+        cdef uint64_t _i, at = 0
+        cdef uint32_t size
+        found = []
+        for _i in range(min(limit, self.count)):
+            memcpy(&size, self.bytes.data + at + 4 + COMMAND_HEAD_BYTES, 4)
+            found.append(PyBytes_FromStringAndSize(self.bytes.data + at + 8 + COMMAND_HEAD_BYTES, size))
+            memcpy(&size, self.bytes.data + at, 4)
+            at += 4 + size
+        return found
 
     def add_rounds(self, uint64_t rounds, uint64_t first, uint32_t keys, uint32_t value_bytes) -> None:
         """Each round sets all the keys in one command, to values that carry the round's number in every eight bytes."""
@@ -140,6 +154,40 @@ def apply_loop_ns(KeyValueMachine machine not None, CommandLog log not None) -> 
             machine.machine.apply(machine.machine.self, index, 1, at + 4, size, &result)
             blob_release(result)
             at += 4 + size
+        begin = clock_monotonic_ns() - begin
+    return begin
+
+
+def apply_ahead_ns(KeyValueMachine machine not None, CommandLog log not None) -> int:
+    """As `apply_loop_ns`, with what a batch makes possible: fetching ahead what later commands will meet."""
+    cdef const char* at = log.bytes.data
+    cdef const char* end = at + log.bytes.size
+    cdef const char* ahead[2]
+    cdef Blob* result = NULL
+    cdef uint32_t size
+    cdef uint64_t turn = 0
+    cdef uint64_t fetched[2]
+    cdef int64_t begin
+    cdef int stage
+    fetched[0] = 0
+    fetched[1] = 0
+    machine.require_ours()
+    with nogil:
+        begin = clock_monotonic_ns()
+        ahead[0] = at
+        ahead[1] = at
+        while at != end:
+            for stage in range(2):
+                while ahead[stage] != end and fetched[stage] < turn + (16 if stage == 0 else 8):
+                    memcpy(&size, ahead[stage], 4)
+                    store_prefetch(machine.store, ahead[stage] + 4, size, stage)
+                    ahead[stage] += 4 + size
+                    fetched[stage] += 1
+            memcpy(&size, at, 4)
+            store_apply(machine.store, at + 4, size, &result)
+            blob_release(result)
+            at += 4 + size
+            turn += 1
         begin = clock_monotonic_ns() - begin
     return begin
 

@@ -79,6 +79,8 @@ cdef Item* item_new(Pool* pool, const char* key, uint32_t key_size, uint32_t val
 
 # The item of a key or null. The apply thread, or whoever holds the lock.
 cdef Item* shard_find(const Shard* shard, uint32_t hash, const char* key, uint32_t key_size) noexcept nogil
+# Fetches the key's bucket (stage 0) or the first item in it (stage 1) into the cache. The apply thread.
+cdef void shard_prefetch(const Shard* shard, uint32_t hash, int stage) noexcept nogil
 # Before items are inserted: tables for one more. False without memory. Grows, and moves a few buckets along.
 cdef bint shard_prepare(Shard* shard, Table* freed) noexcept nogil
 cdef void shard_insert(Shard* shard, Item* item) noexcept nogil

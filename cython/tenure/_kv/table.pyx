@@ -37,6 +37,15 @@ cdef inline Item** chain_of(const Shard* shard, uint32_t hash) noexcept nogil:
     return &shard.live.buckets[hash & shard.live.mask]
 
 
+cdef void shard_prefetch(const Shard* shard, uint32_t hash, int stage) noexcept nogil:
+    cdef Item** chain = chain_of(shard, hash)
+    if stage == 0:
+        prefetch(chain)
+    else:
+        prefetch(chain[0])
+        prefetch(<char*> chain[0] + 64)
+
+
 cdef Item* shard_find(const Shard* shard, uint32_t hash, const char* key, uint32_t key_size) noexcept nogil:
     if shard.live.buckets == NULL:
         return NULL

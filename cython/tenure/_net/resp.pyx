@@ -1,16 +1,17 @@
 """RESP2 and RESP3 as a server speaks them: an incremental parser of requests, and builders of replies.
 
-A request is an array of byte strings (`*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nk\\r\\n`) or a line of words (`GET k\\r\\n`). The parser keeps
-what it has understood and never looks at those bytes again, so that input which arrives byte by byte costs no more than input
-which arrives whole. Every announced number is judged before anything is stored or awaited for it, and what is stored grows
-with the bytes that came, never with the bytes that were announced. Input that breaks the protocol ends in one error text and
-cannot be read on: where the next request would begin is unknown.
+A request is an array of byte strings (`*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nk\\r\\n`) or a line of words (`GET k\\r\\n`).
+The parser keeps what it has understood and never looks at those bytes again, so that input which arrives byte by byte
+costs no more than input which arrives whole. Every announced number is judged before anything is stored or awaited for
+it, and what is stored grows with the bytes that came, never with the bytes that were announced. Input that breaks the
+protocol ends in one error text and cannot be read on: where the next request would begin is unknown.
 
 The texts of the errors are those that clients know from Redis.
 """
 
 cimport cython
-from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset, strlen
 
 from tenure._core.vec cimport Vec
@@ -139,7 +140,8 @@ cdef const char* line_end(RespParser* p, const char* data, size_t size, char mar
 
 
 cdef RespState number_line(
-        RespParser* p, const char* data, size_t size, int64_t* number, const char* too_long, const char* invalid) noexcept nogil:
+        RespParser* p, const char* data, size_t size, int64_t* number, const char* too_long, const char* invalid
+) noexcept nogil:
     """The number behind the mark at `at`, with its line end. RESP_REQUEST: `number` is set and the line is behind `at`."""
     cdef const char* end = line_end(p, data, size, c"\r")
     cdef size_t length
@@ -415,7 +417,6 @@ cdef class RequestParser:
         """
         cdef RespState state = RESP_MORE
         cdef size_t begin = 0, i
-        cdef RespArgument argument
         cdef list requests = []
         if not reply_raw(&self.input, data, len(data)):
             raise MemoryError("no memory for input")
@@ -425,7 +426,8 @@ cdef class RequestParser:
             if state != RESP_REQUEST:
                 break
             requests.append([
-                self.input.data[begin + self.parser.arguments[i].offset:][:self.parser.arguments[i].size]
+                PyBytes_FromStringAndSize(
+                    self.input.data + begin + self.parser.arguments[i].offset, self.parser.arguments[i].size)
                 for i in range(self.parser.arguments.size)
             ])
             begin += self.parser.at

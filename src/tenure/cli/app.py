@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": ("tenure.cli.demo:demo", "Run a cluster of three members here and watch it work."),
     "serve": ("tenure.cli.serve:serve", "Run one member of a cluster."),
     "status": ("tenure.cli.status:status", "Ask running members how they are."),
+    "bench": ("tenure.cli.bench:bench", "Measure this machine: leases, rounds, writes, side by side."),
     "check-history": ("tenure.cli.check_history:check_history", "Is a history of operations linearizable?"),
 }
 

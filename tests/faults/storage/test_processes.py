@@ -108,14 +108,15 @@ def small_disk(tmp_path):
 def test_a_disk_that_is_really_full(small_disk):
     folder = small_disk / "host"
     log = WriteAheadLog(folder, CLUSTER, 7, segment_bytes=1 << 17)
-    index = 0
+    index, reason = 0, None
     try:
         while index < 5000:
             log.add(1, hard=(1, 1, index, 0), entries=[(1, index + 1, bytes(1000))])
             log.flush()
             index += 1
     except errors.DiskFull as full:
-        assert full.errno == errno.ENOSPC
+        reason = full.errno
+    assert reason == errno.ENOSPC
     with pytest.raises(errors.DiskFull):
         log.flush()
     log.close()

@@ -35,7 +35,9 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 15.0) -> Any:
 
 
 class Member:
-    def __init__(self, id: int, directory: Path, addresses: dict[int, tuple[bytes, int]], options: dict[str, Any]) -> None:
+    def __init__(
+        self, id: int, directory: Path, addresses: dict[int, tuple[bytes, int]], options: dict[str, Any]
+    ) -> None:
         directory.mkdir(exist_ok=True)
         self.id = id
         self.machine = KeyValueMachine()

@@ -86,6 +86,13 @@ def test_what_is_no_command_is_refused_and_does_nothing(machine, hostile):
     assert_refused(machine, hostile)
 
 
+def test_keys_and_values_have_a_limit(machine):
+    largest = b"v" * (64 << 20)
+    assert is_valid(command(SET, b"k", largest))
+    assert_refused(machine, command(SET, b"k", largest + b"v"))
+    assert_refused(machine, command(SET, largest + b"k", b"v"))
+
+
 def test_the_maker_of_hostile_bytes_can_make_good_ones():
     assert command(SET, b"k", b"v", hint_ts=5, until_ms=9) == codec.encode_set(b"k", b"v", hint_ts=5, until_ms=9)
     assert is_valid(command(BATCH, command(SET, b"k", b"w")))

@@ -58,7 +58,7 @@ def test_quoted_lines_of_words(wanted: list[str]) -> None:
         (b"PING\n", [[b"PING"]]),
         (b"  SET  a\t b \r\n", [[b"SET", b"a", b"b"]]),
         (b"SET a 'it\\'s' \"\\n\\x41\\q\"\r\n", [[b"SET", b"a", b"it's", b"\nAq"]]),
-        (b"SET a\"b\" c\r\n", [[b"SET", b"ab", b"c"]]),
+        (b'SET a"b" c\r\n', [[b"SET", b"ab", b"c"]]),
         (b"\r\n", [[]]),
         (b"*0\r\n*-1\r\nPING\r\n", [[], [], [b"PING"]]),
         (b"SET '' x\r\n", [[b"SET", b"", b"x"]]),
@@ -89,7 +89,7 @@ def test_lines(line: bytes, wanted: list[list[bytes]]) -> None:
     ],
 )
 def test_faults(data: bytes, error: str) -> None:
-    for cuts in ([], [1], [len(data) // 2], list(range(0, min(len(data), 40)))):
+    for cuts in ([], [1], [len(data) // 2], list(range(min(len(data), 40)))):
         with pytest.raises(ProtocolError) as caught:
             feed_in_pieces(RequestParser(), data, cuts)
         assert str(caught.value) == f"Protocol error: {error}"
@@ -165,7 +165,8 @@ def test_integers(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"-", b"+1", b"01", b"-0", b"-01", b" 1", b"1 ", b"1.0", b"9223372036854775808", b"-9223372036854775809"]
+    "text",
+    [b"", b"-", b"+1", b"01", b"-0", b"-01", b" 1", b"1 ", b"1.0", b"9223372036854775808", b"-9223372036854775809"],
 )
 def test_what_is_no_integer(text: bytes) -> None:
     assert parse_integer(text) is None
