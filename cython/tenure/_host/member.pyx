@@ -259,7 +259,7 @@ cdef void drop_unconfirmed_reads(Member* m) noexcept nogil:
             m.reads.data[kept] = m.reads.data[i]
             kept += 1
         else:
-            waiter_answer(m.reads.data[i].waiter, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
+            caller_answer(&m.reads.data[i].caller, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
     m.reads.size = kept
 
 
