@@ -29,7 +29,7 @@ cdef struct StateMachine:
     # A dump is the state between two entries, as bytes. It stays what it was while apply goes on, and keeps what it needs
     # alive. Null without memory, or while another dump of this machine is open.
     void* (*dump_begin)(void* self) noexcept nogil
-    # Appends about `goal_bytes` to `out`. A MachineCode; after any but MACHINE_OK the dump is over. `dump_read` and `dump_close`
+    # Appends about `goal_bytes` to `out`. A MachineCode; after any but MACHINE_OK the dump is over. `dump_read`, `dump_close`
     # may run on any one thread, beside apply.
     int (*dump_read)(void* dump, Vec[char]* out, size_t goal_bytes) noexcept nogil
     void (*dump_close)(void* dump) noexcept nogil

@@ -1,4 +1,4 @@
-"""The loop: timers, peers, submissions, completions of the log writer and the snapshot thread, apply, flush, in that order, again and again.
+"""The loop: timers, peers, submissions, completions of the log writer and the snapshot thread, apply, flush, in that order.
 
 It sleeps in epoll until a peer, a submission, a finished write or the next tick wants it. Submissions cost their producer a
 descriptor write only when the loop sleeps. Consecutive proposals of one pass become one append. Inputs carry a clock reading

@@ -17,7 +17,7 @@ disk that fails costs the member, like everywhere. A machine that cannot dump ta
 """
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed
 
@@ -29,7 +29,7 @@ from tenure._host.snapshotter cimport SnapshotJob, snapshot_job_free, snapshotte
 from tenure._host.writer cimport WriteJob, write_job_free, writer_push
 from tenure._raft.log cimport log_term
 from tenure._raft.raft cimport raft_compact, raft_note_snapshot
-from tenure._raft.types cimport ERR_MEMORY, LEADER, OK, Configuration, Entry, Snapshot, entry_bytes
+from tenure._raft.types cimport ERR_MEMORY, LEADER, OK, Configuration, Snapshot, entry_bytes
 from tenure._storage.directory cimport Directory
 from tenure._storage.error cimport (
     STORAGE_BAD_DIRECTORY, STORAGE_CORRUPT, STORAGE_FULL, STORAGE_MEMORY, STORAGE_OK, StorageError, storage_error_set,
