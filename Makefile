@@ -34,6 +34,22 @@ unit: build
 faults: build
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
+# The first look at the product: an environment with what it needs to run, the modules it runs, and a cluster at work.
+# Nothing but Python with its headers and a C++ compiler is needed.
+DEMO_ARGS ?= --seconds 20
+.PHONY: demo
+demo:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "tenure needs Python 3.11 or later: make PYTHON=..."'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/tenure -a -e $(VENV)/demo || { \
+		$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+		$(BIN)/python -m pip install --quiet --prefer-binary --group build && \
+		TENURE_ONLY=nothing $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[cli]' && \
+		touch $(VENV)/demo; }
+	@echo 'compiling the core: a few minutes the first time'
+	TENURE_ONLY=_core,_raft,_kv,_net,_storage,_host $(BIN)/python setup.py --quiet build_ext --inplace
+	$(BIN)/tenure demo $(DEMO_ARGS)
+
 # Half a minute; what it finds also lands under build/bench.
 .PHONY: bench
 bench: build

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from tenure.coordinator.coordinator import Coordinator
 
 if TYPE_CHECKING:
+    from tenure._kv.machine import KeyValueMachine
     from tenure.coordinator.keyvalue import AsyncKeyValue, KeyValue
 
-__all__ = ["AsyncKeyValue", "Coordinator", "KeyValue"]
+__all__ = ["AsyncKeyValue", "Coordinator", "KeyValue", "KeyValueMachine"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from tenure.coordinator import keyvalue
 
         return getattr(keyvalue, name)
+    if name == "KeyValueMachine":
+        from tenure._kv.machine import KeyValueMachine
+
+        return KeyValueMachine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
