@@ -34,6 +34,11 @@ unit: build
 faults: build
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
+# Half a minute; what it finds also lands under build/bench.
+.PHONY: bench
+bench: build
+	$(BIN)/python -m tenure.cli bench --json build/bench/findings.json --plot build/bench
+
 lint: export PATH := $(abspath $(BIN)):$(PATH)
 lint: build
 	$(BIN)/ruff check

@@ -73,6 +73,8 @@ class Config:
         max_frame_bytes: the largest frame accepted from a peer.
         max_queued_bytes: what waits for one slow peer; above it messages are dropped and sent again later.
         segment_bytes: size of one file of the log.
+        snapshot_every: commands between two snapshots of the state machine, after which the log forgets what it no
+            longer needs; 0 takes none. State machines in Python take none: their log is never compacted.
         fsync: "always", or "never": a power cut then loses acknowledged writes. For tests, and warns.
         stall_limit_s: a write that takes longer costs the leader its leadership. None: the election timeout.
         call_timeout_s: the time limit of calls that name none.
@@ -97,6 +99,7 @@ class Config:
     max_frame_bytes: int = 16 << 20
     max_queued_bytes: int = 64 << 20
     segment_bytes: int = 64 << 20
+    snapshot_every: int = 10_000
     fsync: Literal["always", "never"] = "always"
     stall_limit_s: float | None = None
     call_timeout_s: float = 10.0
@@ -127,6 +130,9 @@ class Config:
                 whole = isinstance(value, int) and not isinstance(value, bool)
                 if not whole or value < 1:
                     raise refuse(field.name, f"{value!r} is not a positive whole number")
+        every: object = self.snapshot_every
+        if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+            raise refuse("snapshot_every", f"{every!r} is not a whole number of commands")
         if self.reads not in ("lease", "read_index"):
             raise refuse("reads", f'{self.reads!r} is neither "lease" nor "read_index"')
         if self.fsync not in ("always", "never"):
@@ -217,6 +223,7 @@ class Config:
             "stall_limit_ns": round((self.stall_limit_s or self.election_timeout_s) * NS),
             "shutdown_limit_ns": round(self.shutdown_timeout_s * NS),
             "segment_bytes": self.segment_bytes,
+            "snapshot_every": self.snapshot_every,
             "fsync": self.fsync == "always",
             "max_frame_bytes": self.max_frame_bytes,
             "max_queued_bytes": self.max_queued_bytes,

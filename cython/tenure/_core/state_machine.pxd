@@ -1,8 +1,21 @@
-"""What the apply loop asks of a compiled state machine. The functions run on the thread that applies, one at a time."""
+"""What a host asks of a compiled state machine.
+
+The functions run on the thread that applies, one at a time, except where it says otherwise. Those of the second group are
+optional, all or none of them (null): a machine without them takes no snapshots, so the log of its group is never
+compacted and grows for ever. State machines written in Python are such machines.
+"""
 
 from libc.stdint cimport uint32_t, uint64_t
 
 from tenure._core.blob cimport Blob
+from tenure._core.vec cimport Vec
+
+
+cdef enum MachineCode:
+    MACHINE_OK = 0              # of dump_read: there is more
+    MACHINE_END = 1             # of dump_read: that was all
+    MACHINE_NO_MEMORY = 2
+    MACHINE_MALFORMED = 3       # of load_feed and load_end: not the bytes of a dump
 
 
 cdef struct StateMachine:
@@ -12,6 +25,22 @@ cdef struct StateMachine:
     bint (*apply)(void* self, uint64_t index, uint64_t term, const char* command, uint32_t size, Blob** result) noexcept nogil
     uint64_t (*hash)(void* self) noexcept nogil         # of everything applied so far; equal on all members at one index
     void (*release)(void* self) noexcept nogil
+
+    # A dump is the state between two entries, as bytes. It stays what it was while apply goes on, and keeps what it needs
+    # alive. Null without memory, or while another dump of this machine is open.
+    void* (*dump_begin)(void* self) noexcept nogil
+    # Appends about `goal_bytes` to `out`. A MachineCode; after any but MACHINE_OK the dump is over. `dump_read` and `dump_close`
+    # may run on any one thread, beside apply.
+    int (*dump_read)(void* dump, Vec[char]* out, size_t goal_bytes) noexcept nogil
+    void (*dump_close)(void* dump) noexcept nogil
+    # A load builds the state of a dump beside the machine, on any one thread; pieces come in order, cut anywhere. Null without
+    # memory.
+    void* (*load_begin)(void* self) noexcept nogil
+    int (*load_feed)(void* load, const char* bytes, size_t size) noexcept nogil
+    int (*load_end)(void* load) noexcept nogil          # whether all of it came and is sound; nothing is adopted yet
+    # The thread that applies, or before there is one: replaces everything the machine holds. Bounded work.
+    int (*load_adopt)(void* self, void* load) noexcept nogil
+    void (*load_close)(void* load) noexcept nogil
 
 
 cdef class NativeMachine:

@@ -13,11 +13,14 @@ from tenure._host.member cimport Member
 from tenure._host.waiter cimport Inbox, Waiter
 from tenure._net.transport cimport TransportConfig
 from tenure._raft.state cimport RaftConfig
+from tenure._raft.types cimport Snapshot
+from tenure._storage.wal cimport RecoveredGroup
 
 
 cdef struct WalOptions:
     uint64_t segment_bytes
     bint sync
+    uint64_t snapshot_every
 
 
 cdef class CompletionInbox:
@@ -38,7 +41,10 @@ cdef class HostCore:
     cdef readonly Fence fence
 
     cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1
-    cdef int open_member(self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners) except -1
+    cdef int open_member(
+        self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t snapshot_every) except -1
+    cdef int open_state(self, RecoveredGroup* found, Snapshot* chosen) except -1
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
+    cdef int open_front(self, NativeMachine machine, dict options) except -1
     cdef int check_fork(self) except -1
     cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL

@@ -6,6 +6,7 @@
 method says so, and the child's copy of the lease is cleared already.
 """
 
+import logging
 import os
 
 cimport cython
@@ -16,7 +17,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed, memory_order_release
 
-from tenure._core.applied_index cimport AppliedIndex, applied_new
+from tenure._core.applied_index cimport AppliedIndex, applied_new, applied_publish
 from tenure._core.blob cimport Blob, blob_new
 from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_now_ns
 from tenure._core.fence cimport Fence
@@ -50,16 +51,23 @@ from tenure._host.loop cimport (
     submission_free,
 )
 from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
+from tenure._host.redis_front cimport front_open
+from tenure._host.redis_types cimport FrontConfig, FrontGauges
+from tenure._host.snapshots cimport snapshots_load
 from tenure._host.waiter cimport Waiter, inbox_new, inbox_release, inbox_retain, waiter_new, waiter_release, waiter_wait
+from tenure._kv.machine cimport KeyValueMachine
 from tenure._net.transport cimport TransportConfig, transport_add_peer, transport_port
-from tenure._raft.raft cimport raft_default_config, raft_new
+from tenure._raft.raft cimport raft_default_config, raft_new, raft_note_snapshot
 from tenure._raft.state cimport RaftConfig
-from tenure._raft.types cimport MAX_MEMBERS, Configuration, Entry
+from tenure._raft.types cimport MAX_MEMBERS, OK, Configuration, Entry, Snapshot
 from tenure._storage.directory cimport directory_open
-from tenure._storage.error cimport StorageError, storage_exception
+from tenure._storage.error cimport STORAGE_OK, StorageError, storage_exception
 from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
 
+from tenure.config import check_listen_address
 from tenure.errors import Closed, ForkedProcess, Overloaded
+
+logger = logging.getLogger("tenure.host")
 
 PROPOSE = SUBMIT_PROPOSE
 READ = SUBMIT_READ
@@ -138,7 +146,7 @@ cdef Blob* blob_of(bytes data) except NULL:
 
 
 cdef void set_options(RaftConfig* raft, HostConfig* host, WalOptions* wal, TransportConfig* transport, dict options) except *:
-    cdef dict left = dict(options)
+    cdef dict left = {name: value for name, value in options.items() if not name.startswith("redis_")}
     raft.election_ticks = left.pop("election_ticks", raft.election_ticks)
     raft.heartbeat_ticks = left.pop("heartbeat_ticks", raft.heartbeat_ticks)
     raft.pre_vote = left.pop("pre_vote", raft.pre_vote)
@@ -157,6 +165,7 @@ cdef void set_options(RaftConfig* raft, HostConfig* host, WalOptions* wal, Trans
     host.shutdown_limit_ns = left.pop("shutdown_limit_ns", 2000000000)
     wal.segment_bytes = left.pop("segment_bytes", 64 << 20)
     wal.sync = left.pop("fsync", True)
+    wal.snapshot_every = left.pop("snapshot_every", 10000)
     transport.max_frame_bytes = left.pop("max_frame_bytes", 16 << 20)
     transport.max_queued_bytes = left.pop("max_queued_bytes", 64 << 20)
     if left:
@@ -171,6 +180,24 @@ cdef int fill_ids(uint64_t* into, int32_t* count, tuple ids) except -1:
     for i in range(len(ordered)):
         into[i] = ordered[i]
     count[0] = len(ordered)
+    return 0
+
+
+cdef int set_front_options(FrontConfig* front, dict options) except -1:
+    """The settings whose names begin with `redis_`, but for the address and the password."""
+    cdef dict left = {name: value for name, value in options.items() if name.startswith("redis_")}
+    left.pop("redis_listen", None)
+    left.pop("redis_password", None)
+    left.pop("redis_insecure", None)
+    front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
+    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", 512 << 20)
+    front.limits.request_bytes = left.pop("redis_max_request_bytes", 1 << 30)
+    front.max_clients = left.pop("redis_max_clients", 10000)
+    front.max_ops = left.pop("redis_max_pending", 1024)
+    front.max_output_bytes = left.pop("redis_max_output_bytes", 1 << 20)
+    front.time_limit_ns = left.pop("redis_time_limit_ns", 5000000000)
+    if left:
+        raise TypeError(f"unknown options: {', '.join(sorted(left))}")
     return 0
 
 
@@ -218,8 +245,9 @@ cdef class HostCore:
         if self.host == NULL:
             raise MemoryError("no memory for a host")
         self.open_log(directory, cluster_id, &wal)
-        self.open_member(machine, &raft, voters, learners)
+        self.open_member(machine, &raft, voters, learners, wal.snapshot_every)
         self.open_network(addresses, &transport)
+        self.open_front(machine, options)
 
     cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1:
         cdef StorageError error
@@ -233,22 +261,45 @@ cdef class HostCore:
             raise storage_exception(&error)
         return 0
 
-    cdef int open_member(self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners) except -1:
+    cdef int open_state(self, RecoveredGroup* found, Snapshot* chosen) except -1:
+        """Load the newest snapshot that the log joins; the log says that it is committed even where it does not say so."""
+        cdef StorageError error
+        cdef size_t damaged = 0
+        cdef int code
+        memset(&error, 0, sizeof(error))
+        with nogil:
+            code = snapshots_load(self.member, self.host.directory, found, chosen, &damaged, &error)
+        if code != STORAGE_OK:
+            raise storage_exception(&error)
+        if damaged:
+            logger.warning(
+                "member %d: %d damaged snapshots in %s were passed over; it starts at index %d", self.member_id, damaged,
+                os.fsdecode(self.host.directory.path), chosen.index)
+        found.hard.commit = max(found.hard.commit, chosen.index)
+        self.member.snapshots.latest = chosen[0]
+        if found.has_snapshot:
+            self.member.snapshots.marked = found.snapshot.index
+            if found.snapshot.index < chosen.index:
+                self.member.snapshots.previous = found.snapshot
+        # relaxed: statistics
+        self.member.gauges.snapshot_index.store(chosen.index, memory_order_relaxed)
+        self.member.gauges.snapshots_damaged.store(damaged, memory_order_relaxed)
+        return 0
+
+    cdef int open_member(
+            self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t snapshot_every
+    ) except -1:
         cdef Member* m = <Member*>calloc(1, sizeof(Member))
         cdef RecoveredGroup empty
         cdef RecoveredGroup* found = &empty
         cdef Configuration configuration
+        cdef Snapshot chosen
         if m == NULL:
             raise MemoryError("no memory for a member")
         memset(&empty, 0, sizeof(empty))
         memset(&configuration, 0, sizeof(configuration))
         if wal_recovered_count(self.host.wal):
             found = wal_recovered(self.host.wal, 0)
-        if found.has_snapshot:
-            configuration = found.snapshot.configuration
-        else:
-            fill_ids(configuration.voters, &configuration.voters_count, voters)
-            fill_ids(configuration.learners, &configuration.learners_count, learners)
         m.id = self.member_id
         m.lease = lease_new()
         m.applied = applied_new()
@@ -260,13 +311,7 @@ cdef class HostCore:
         if not self.host.members.push(m) or m.lease == NULL or m.applied == NULL or m.gauges == NULL:
             raise MemoryError("no memory for a member")
         self.member = m
-        config.seed = (self.host.directory.start_counter << 16) ^ <uint64_t>clock_now_ns()
-        m.raft = raft_new(
-            config, &found.hard, &configuration, &found.snapshot if found.has_snapshot else NULL, &found.entries,
-            found.snapshot.index if found.has_snapshot else 0, m.lease, clock_now_ns())
-        if m.raft == NULL:
-            raise CoreError("raft", 2)
-        wal_forget_recovered(self.host.wal)
+        m.snapshots.every = snapshot_every
         if machine is not None:
             m.machine = machine.take()
         else:
@@ -274,6 +319,22 @@ cdef class HostCore:
                 raise MemoryError("no memory for a queue")
             m.apply_queue = &self.apply_queue
             m.apply_wakeup = &self.apply_wakeup
+        self.open_state(found, &chosen)
+        if chosen.index:
+            configuration = chosen.configuration
+        else:
+            fill_ids(configuration.voters, &configuration.voters_count, voters)
+            fill_ids(configuration.learners, &configuration.learners_count, learners)
+        config.seed = (self.host.directory.start_counter << 16) ^ <uint64_t>clock_now_ns()
+        m.raft = raft_new(
+            config, &found.hard, &configuration, &found.snapshot if found.has_snapshot else NULL, &found.entries,
+            chosen.index, m.lease, clock_now_ns())
+        if m.raft == NULL:
+            raise CoreError("raft", 2)
+        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index) != OK:
+            raise CoreError("raft", 2)
+        applied_publish(m.applied, chosen.index)
+        wal_forget_recovered(self.host.wal)
         self.lease = Lease.wrap(m.lease)
         self.applied = AppliedIndex.wrap(m.applied)
         self.fence = Fence.wrap(m.lease, m.applied)
@@ -296,6 +357,31 @@ cdef class HostCore:
                 if transport_add_peer(self.host.transport, id, address, port) != 0:
                     raise CoreError("network", 0, 0, f"{address.decode()}:{port}")
         self.member.transport = self.host.transport
+        return 0
+
+    cdef int open_front(self, NativeMachine machine, dict options) except -1:
+        cdef FrontConfig config
+        cdef int error = 0
+        cdef bytes address
+        cdef bytes password = options.get("redis_password")
+        memset(&config, 0, sizeof(config))
+        set_front_options(&config, options)
+        if options.get("redis_listen") is None:
+            return 0
+        if not isinstance(machine, KeyValueMachine):
+            raise TypeError("Redis clients need the native key-value machine")
+        address, port = options["redis_listen"]
+        check_listen_address(address.decode(), insecure=options.get("redis_insecure", False))
+        config.address = address
+        config.port = port
+        if password:
+            config.password = password
+            config.password_size = len(password)
+        self.host.front = front_open(
+            &config, self.host.epoll_fd, self.member, self.host.transport, (<KeyValueMachine>machine).store,
+            int.from_bytes(os.urandom(8), "little"), &error)
+        if self.host.front == NULL:
+            raise CoreError("network", error, error, f"{address.decode()}:{port}")
         return 0
 
     def __dealloc__(self):
@@ -354,6 +440,35 @@ cdef class HostCore:
         """Where peers reach this member."""
         return 0 if self.host.transport == NULL else transport_port(self.host.transport)
 
+    @property
+    def redis_port(self) -> int | None:
+        """Where Redis clients reach this member; None without a front end."""
+        return None if self.host.front == NULL else self.host.front.port
+
+    def redis_gauges(self) -> dict:
+        """Counts of the Redis front end; empty without one."""
+        cdef FrontGauges* gauges
+        if self.host.front == NULL:
+            return {}
+        gauges = self.host.front.gauges
+        # relaxed throughout: numbers for people
+        return {
+            "clients": gauges.clients.load(memory_order_relaxed),
+            "accepted": gauges.accepted.load(memory_order_relaxed),
+            "refused": gauges.refused.load(memory_order_relaxed),
+            "commands": gauges.commands.load(memory_order_relaxed),
+            "lease_hits": gauges.lease_hits.load(memory_order_relaxed),
+            "lease_misses": gauges.lease_misses.load(memory_order_relaxed),
+            "read_index_reads": gauges.read_index_reads.load(memory_order_relaxed),
+            "marks": gauges.marks.load(memory_order_relaxed),
+            "writes": gauges.writes.load(memory_order_relaxed),
+            "forwarded": gauges.forwarded.load(memory_order_relaxed),
+            "unknown_outcomes": gauges.unknown_outcomes.load(memory_order_relaxed),
+            "protocol_errors": gauges.protocol_errors.load(memory_order_relaxed),
+            "keys_found": gauges.keys_found.load(memory_order_relaxed),
+            "keys_absent": gauges.keys_absent.load(memory_order_relaxed),
+        }
+
     # ---- submissions
 
     cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL:
@@ -405,8 +520,8 @@ cdef class HostCore:
 
     def post(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox not None, uint64_t tag) -> None:
         """Submit; the outcome comes into `inbox` under `tag`."""
-        # The inbox has the caller's reference.
-        self.submit(kind, data, argument, inbox, tag)
+        # The answering side's reference goes into the inbox with the outcome; the caller's has no use.
+        waiter_release(self.submit(kind, data, argument, inbox, tag))
 
     # ---- a state machine in Python
 
@@ -512,6 +627,12 @@ cdef class HostCore:
             "rate_alarms": g.rate_alarms.load(memory_order_relaxed),
             "state_hash": g.state_hash.load(memory_order_relaxed),
             "state_hash_index": g.state_hash_index.load(memory_order_relaxed),
+            "snapshots": g.snapshots.load(memory_order_relaxed),
+            "snapshots_failed": g.snapshots_failed.load(memory_order_relaxed),
+            "snapshots_damaged": g.snapshots_damaged.load(memory_order_relaxed),
+            "snapshot_index": g.snapshot_index.load(memory_order_relaxed),
+            "snapshot_bytes": g.snapshot_bytes.load(memory_order_relaxed),
+            "snapshot_ns": g.snapshot_ns.load(memory_order_relaxed),
             "passes": self.host.shared.passes.load(memory_order_relaxed),
             "late_passes": self.host.shared.late_passes.load(memory_order_relaxed),
             "missed_ticks": self.host.shared.missed_ticks.load(memory_order_relaxed),

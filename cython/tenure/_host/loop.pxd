@@ -9,6 +9,8 @@ from tenure._core.queue cimport Queue
 from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport LoopWakeup, Wakeup
 from tenure._host.member cimport Member
+from tenure._host.redis_types cimport Front
+from tenure._host.snapshotter cimport Snapshotter
 from tenure._host.waiter cimport Waiter
 from tenure._host.writer cimport Writer
 from tenure._net.transport cimport Transport, TransportConfig
@@ -64,13 +66,15 @@ cdef struct Host:
     Directory* directory
     Wal* wal
     Writer* writer
+    Front* front                # null: no Redis clients
+    Snapshotter* snapshotter
     Vec[Member*] members        # sorted by group
 
 
 cdef Host* host_new(const HostConfig* config) noexcept nogil
 # Listens; peers are added to `host.transport` before the start. 0 or an errno.
 cdef int host_listen(Host* host, TransportConfig* config) noexcept nogil
-cdef int host_start(Host* host) noexcept nogil          # starts log writer and loop; 0 or an errno
+cdef int host_start(Host* host) noexcept nogil          # starts log writer, snapshot thread and loop; 0 or an errno
 cdef bint host_submit(Host* host, Submission* submission) noexcept nogil   # any thread; False: full or closed, caller keeps it
 cdef void submission_free(Submission* submission) noexcept nogil
 # Ends and joins every thread, answers everybody, closes log and sockets. `at_once` skips the hand-over of leadership.

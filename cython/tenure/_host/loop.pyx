@@ -1,4 +1,4 @@
-"""The loop: timers, peers, submissions, completions of the log writer, apply, flush, in that order, again and again.
+"""The loop: timers, peers, submissions, completions of the log writer and the snapshot thread, apply, flush, in that order, again and again.
 
 It sleeps in epoll until a peer, a submission, a finished write or the next tick wants it. Submissions cost their producer a
 descriptor write only when the loop sleeps. Consecutive proposals of one pass become one append. Inputs carry a clock reading
@@ -60,7 +60,22 @@ from tenure._host.member cimport (
     member_tick,
     member_written,
 )
-from tenure._host.waiter cimport Waiter, waiter_answer
+from tenure._host.redis_front cimport (
+    front_close,
+    front_data,
+    front_flush,
+    front_free,
+    front_on_event,
+    front_serve,
+    front_stop,
+    front_tick,
+    front_unreachable,
+)
+from tenure._host.redis_ops cimport data_refuse
+from tenure._host.redis_types cimport REDIS_TOKEN_TAG
+from tenure._host.snapshots cimport snapshots_done, snapshots_step
+from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
+from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
 from tenure._net.transport cimport (
     TransportCallbacks,
@@ -129,6 +144,16 @@ cdef void unreachable(void* context, uint64_t peer) noexcept nogil:
     cdef size_t i
     for i in range(host.members.size):
         raft_report_unreachable(host.members.data[i].raft, peer)
+    if host.front != NULL:
+        front_unreachable(host.front, peer)
+
+
+cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
+    cdef Host* host = <Host*>context
+    if host.front != NULL:
+        front_data(host.front, peer, kind, bytes, size)
+    else:
+        data_refuse(host.transport, peer, kind, bytes, size)
 
 
 cdef bint host_submit(Host* host, Submission* submission) noexcept nogil:
@@ -155,8 +180,11 @@ cdef void answer(Submission* s, Member* m, int code) noexcept nogil:
 
 
 cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
+    cdef Caller caller
     if s.kind == SUBMIT_READ:
-        member_read(m, s.waiter, now_ns)
+        caller.waiter = s.waiter
+        caller.completion = NULL
+        member_read(m, &caller, now_ns)
         s.waiter = NULL
     elif s.kind == SUBMIT_TRANSFER:
         answer(s, m, raft_transfer(m.raft, s.argument, now_ns))
@@ -174,15 +202,16 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
 cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
     """The run of proposals for one group at the head of `taken` becomes one append. Returns how many."""
     cdef Blob* payloads[MAX_SUBMISSIONS]
-    cdef Waiter* waiters[MAX_SUBMISSIONS]
+    cdef Caller callers[MAX_SUBMISSIONS]
     cdef size_t run = 0
     while run < count and taken[run].kind == SUBMIT_PROPOSE and taken[run].group == m.group:
         payloads[run] = taken[run].payload
-        waiters[run] = taken[run].waiter
+        callers[run].waiter = taken[run].waiter
+        callers[run].completion = NULL
         taken[run].payload = NULL
         taken[run].waiter = NULL
         run += 1
-    member_propose(m, payloads, waiters, run, now_ns)
+    member_propose(m, payloads, callers, run, now_ns)
     return run
 
 
@@ -223,14 +252,29 @@ cdef size_t take_written(Host* host) noexcept nogil:
     return count
 
 
+cdef void take_snapshots(Host* host) noexcept nogil:
+    cdef SnapshotJob* job
+    cdef Member* m
+    cdef int code
+    while True:
+        job = snapshotter_take_done(host.snapshotter)
+        if job == NULL:
+            return
+        m = member_of(host, job.group)
+        code = snapshots_done(m, job, clock_monotonic_ns())
+        if code != OK:
+            member_fail(m, code, OUTCOME_UNKNOWN)
+
+
 # --------------------------------------------------------------------------------------------------------- the loop
 
 cdef bint process(Host* host) noexcept nogil:
     cdef bint more = False
     cdef size_t i
-    cdef int64_t now_ns = clock_now_ns(), deadline_ns = clock_monotonic_ns() + APPLY_NS
+    cdef int64_t now_ns = clock_now_ns(), monotonic_ns = clock_monotonic_ns()
     for i in range(host.members.size):
-        more = member_process(host.members.data[i], now_ns, deadline_ns) or more
+        more = member_process(host.members.data[i], now_ns, monotonic_ns + APPLY_NS) or more
+        more = snapshots_step(host.members.data[i], monotonic_ns) or more
     transport_flush(host.transport)
     return more
 
@@ -242,12 +286,14 @@ cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
         if host.members.data[i].raft.failed == OK:
             member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
     transport_tick(host.transport, monotonic_ns)
+    if host.front != NULL:
+        front_tick(host.front, monotonic_ns)
 
 
 cdef int sleep_ms(Host* host, int64_t next_tick_ns) noexcept nogil:
     """How long epoll may sleep; call with the wakeup armed."""
     cdef int64_t left
-    if queue_size(&host.shared.submissions) or queue_size(&host.writer.done):
+    if queue_size(&host.shared.submissions) or queue_size(&host.writer.done) or queue_size(&host.snapshotter.done):
         return 0
     left = next_tick_ns - clock_monotonic_ns()
     return 0 if left <= 0 else <int>((left + 999999) // 1000000)
@@ -275,11 +321,18 @@ cdef void one_pass(Host* host, int64_t* next_tick_ns, bint* more) noexcept nogil
     for i in range(count):
         if events[i].data.u64 == WAKEUP_TOKEN:
             loop_wakeup_drain(&host.shared.wakeup)
+        elif events[i].data.u64 >> 56 == REDIS_TOKEN_TAG:
+            front_on_event(host.front, events[i].data.u64, events[i].events)
         else:
             transport_on_event(host.transport, events[i].data.u64, events[i].events)
     take_submissions(host)
     take_written(host)
+    if host.front != NULL:
+        front_serve(host.front, began)
+    take_snapshots(host)
     more[0] = process(host)
+    if host.front != NULL and front_flush(host.front):
+        more[0] = True
     spent = clock_monotonic_ns() - began
     # relaxed throughout: statistics
     host.shared.passes.fetch_add(1, memory_order_relaxed)
@@ -327,6 +380,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
             break
         if give_up_ns == 0:
             give_up_ns = clock_monotonic_ns() + host.config.shutdown_limit_ns
+            if host.front != NULL:
+                front_stop(host.front)
             hand_over(host)
         elif not busy(host) or clock_monotonic_ns() > give_up_ns:
             break
@@ -335,6 +390,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
             member_fail(host.members.data[i], OUTCOME_CLOSED, OUTCOME_UNKNOWN)
     while take_submissions(host):
         pass
+    if host.front != NULL:
+        front_flush(host.front)  # what the members' end answered; a client that is slow now does not get it
     return NULL
 
 
@@ -344,6 +401,7 @@ cdef int host_listen(Host* host, TransportConfig* config) noexcept nogil:
     callbacks.context = host
     callbacks.deliver = deliver
     callbacks.unreachable = unreachable
+    callbacks.deliver_data = deliver_data
     config.epoll_fd = host.epoll_fd
     host.transport = transport_open(config, &callbacks, &error)
     return error if host.transport == NULL else 0
@@ -355,10 +413,18 @@ cdef int host_start(Host* host) noexcept nogil:
     host.writer = writer_start(host.wal, &host.shared.wakeup)
     if host.writer == NULL:
         return -1
+    host.snapshotter = snapshotter_start(host.directory, &host.shared.wakeup)
+    if host.snapshotter == NULL:
+        writer_stop(host.writer)
+        host.writer = NULL
+        return -1
     for i in range(host.members.size):
         host.members.data[i].writer = host.writer
+        host.members.data[i].snapshots.snapshotter = host.snapshotter
     code = thread_start(&host.shared.thread, b"tenure-loop", 0, loop_body, host)
     if code != 0:
+        snapshotter_stop(host.snapshotter)
+        host.snapshotter = NULL
         writer_stop(host.writer)
         host.writer = NULL
         return code
@@ -372,6 +438,8 @@ cdef void host_stop(Host* host, bint at_once) noexcept nogil:
     host.shared.stopping.store(2 if at_once else 1, memory_order_release)
     loop_wakeup_notify(&host.shared.wakeup)
     pthread_join(host.shared.thread, NULL)
+    snapshotter_stop(host.snapshotter)
+    host.snapshotter = NULL
     writer_stop(host.writer)
     host.writer = NULL
     # A producer may stand between its claim and its hand-over: the queue is empty for good once every claim was popped.
@@ -385,6 +453,8 @@ cdef void host_stop(Host* host, bint at_once) noexcept nogil:
 
 cdef void release_resources(Host* host) noexcept nogil:
     """Sockets, log and the lock of the directory: somebody may open the same directory as soon as this one is closed."""
+    if host.front != NULL:
+        front_close(host.front)
     if host.transport != NULL:
         transport_close(host.transport)
         host.transport = NULL
@@ -399,10 +469,11 @@ cdef void release_resources(Host* host) noexcept nogil:
 cdef void host_free(Host* host) noexcept nogil:
     cdef void* event
     cdef size_t i
+    release_resources(host)
+    front_free(host.front)
     for i in range(host.members.size):
         member_release(host.members.data[i])
     host.members.release()
-    release_resources(host)
     if host.shared != NULL:
         while queue_pop_batch(&host.shared.events, &event, 1):
             free(event)

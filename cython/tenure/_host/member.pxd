@@ -10,11 +10,12 @@ from tenure._core.queue cimport Queue
 from tenure._core.state_machine cimport StateMachine
 from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport Wakeup
-from tenure._host.waiter cimport Waiter
+from tenure._host.snapshotter cimport Snapshotter
+from tenure._host.waiter cimport Caller
 from tenure._host.writer cimport WriteJob, Writer
 from tenure._net.transport cimport Transport
 from tenure._raft.state cimport Raft
-from tenure._raft.types cimport Entry, Message
+from tenure._raft.types cimport Entry, Message, Snapshot
 
 cdef enum Outcome:
     # How a submission ends; values below 100 are a Code of `_raft.types`.
@@ -46,13 +47,13 @@ cdef struct ApplyBatch:
 cdef struct PendingProposal:
     uint64_t index
     uint64_t term
-    Waiter* waiter
+    Caller caller
 
 cdef struct PendingRead:
     uint64_t read_id
     uint64_t index
     bint confirmed
-    Waiter* waiter
+    Caller caller
 
 cdef struct Outgoing:
     # A Ready that was taken; its acknowledgements leave when it and all before it are durable.
@@ -61,7 +62,7 @@ cdef struct Outgoing:
     Vec[Message] after_append
 
 cdef struct Answer:
-    Waiter* waiter
+    Caller caller
     uint64_t index
     uint64_t term
     Blob* value
@@ -84,12 +85,30 @@ cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
         atomic[uint64_t] rate_alarms
         atomic[uint64_t] state_hash
         atomic[uint64_t] state_hash_index
+        atomic[uint64_t] snapshots
+        atomic[uint64_t] snapshots_failed
+        atomic[uint64_t] snapshots_damaged
+        atomic[uint64_t] snapshot_index
+        atomic[uint64_t] snapshot_bytes
+        atomic[uint64_t] snapshot_ns
         atomic[int32_t] role
         atomic[int32_t] failed
 
     MemberGauges* gauges_new() noexcept
     void gauges_free(MemberGauges* gauges) noexcept
 
+
+cdef struct MemberSnapshots:
+    # See snapshots.pyx.  marked <= previous.index < latest.index <= applied
+    Snapshotter* snapshotter
+    uint64_t every              # entries between two snapshots; 0 = none are taken
+    uint64_t applied_bytes      # commands applied since the last cut
+    Snapshot latest             # whole and durable in a file; index 0 = none
+    Snapshot previous           # the one before it
+    uint64_t marked             # the log on disk starts behind this index
+    uint64_t compact_to         # entries up to here may leave memory; 0 = nothing to do
+    int64_t retry_ns            # CLOCK_MONOTONIC: none is begun before, since one failed
+    bint running
 
 cdef struct Member:
     uint32_t group
@@ -104,6 +123,7 @@ cdef struct Member:
     Wakeup* events_wakeup
     Transport* transport
     Writer* writer
+    MemberSnapshots snapshots
     MemberGauges* gauges
     Vec[PendingProposal] proposals
     size_t proposals_head
@@ -125,8 +145,8 @@ cdef struct Member:
     bint stopped                # failed or closed, and everybody was told
 
 
-cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t count, int64_t now_ns) noexcept nogil
-cdef void member_read(Member* m, Waiter* waiter, int64_t now_ns) noexcept nogil
+cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil
 cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
 cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil
 cdef void member_written(Member* m, WriteJob* job, int64_t now_ns) noexcept nogil

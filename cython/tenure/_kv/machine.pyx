@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 
 from tenure._core.blob cimport Blob, blob_release
 from tenure._core.clock cimport clock_wall_ms
+from tenure._core.state_machine cimport MACHINE_END, MACHINE_MALFORMED, MACHINE_NO_MEMORY, MACHINE_OK
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport Slice
 from tenure._kv.dump cimport (
@@ -45,6 +46,47 @@ cdef uint64_t machine_hash(void* self) noexcept nogil:
 
 cdef void machine_release(void* self) noexcept nogil:
     store_release(<Store*> self)
+
+
+cdef void* machine_dump_begin(void* self) noexcept nogil:
+    return dump_begin(<Store*> self)
+
+
+cdef int machine_dump_read(void* dump, Vec[char]* out, size_t goal_bytes) noexcept nogil:
+    cdef DumpCode code = dump_read(<Dump*> dump, out, goal_bytes)
+    if code == DUMP_NO_MEMORY:
+        return MACHINE_NO_MEMORY
+    return MACHINE_END if code == DUMP_END else MACHINE_OK
+
+
+cdef void machine_dump_close(void* dump) noexcept nogil:
+    dump_close(<Dump*> dump)
+
+
+cdef void* machine_load_begin(void* self) noexcept nogil:
+    return load_begin(<Store*> self)
+
+
+cdef int machine_code(LoadCode code) noexcept nogil:
+    if code == LOAD_OK:
+        return MACHINE_OK
+    return MACHINE_NO_MEMORY if code == LOAD_NO_MEMORY else MACHINE_MALFORMED
+
+
+cdef int machine_load_feed(void* load, const char* bytes, size_t size) noexcept nogil:
+    return machine_code(load_feed(<Load*> load, bytes, size))
+
+
+cdef int machine_load_end(void* load) noexcept nogil:
+    return machine_code(load_end(<Load*> load))
+
+
+cdef int machine_load_adopt(void* self, void* load) noexcept nogil:
+    return MACHINE_OK if store_adopt(<Store*> self, (<Load*> load).store) else MACHINE_NO_MEMORY
+
+
+cdef void machine_load_close(void* load) noexcept nogil:
+    load_close(<Load*> load)
 
 
 # ---- Python
@@ -91,6 +133,14 @@ cdef class KeyValueMachine(NativeMachine):
         self.machine.apply = machine_apply
         self.machine.hash = machine_hash
         self.machine.release = machine_release
+        self.machine.dump_begin = machine_dump_begin
+        self.machine.dump_read = machine_dump_read
+        self.machine.dump_close = machine_dump_close
+        self.machine.load_begin = machine_load_begin
+        self.machine.load_feed = machine_load_feed
+        self.machine.load_end = machine_load_end
+        self.machine.load_adopt = machine_load_adopt
+        self.machine.load_close = machine_load_close
 
     def __dealloc__(self):
         dump_close(self.open_dump)

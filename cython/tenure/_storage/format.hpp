@@ -1,4 +1,4 @@
-// What stands on disk: the structs of the identity file and of log segments, in the byte order of every machine we
+// What stands on disk: the structs of the identity file, of log segments and of snapshot files, in the byte order of every machine we
 // build for, and their checksums. Changing anything here means a new FORMAT_VERSION. Pure functions; no state.
 //
 // A segment is a SegmentHeader and then batches, end to end; behind the last one there are zeros. A batch is a
@@ -97,6 +97,35 @@ struct SnapshotPayload {  // member ids follow: voters, outgoing, learners, lear
     uint64_t auto_leave;
 };
 
+// A snapshot file is its header, then chunks (a ChunkHeader and its bytes), then a footer. Each checksum continues the one
+// before, so that no chunk can be left out, doubled or moved.
+constexpr uint32_t SNAPSHOT_VERSION = 1;
+
+struct SnapshotHeader {
+    char magic[8];  // "tenureSN"
+    uint32_t version;
+    uint32_t checksum;  // of all bytes but these four
+    uint8_t cluster_id[16];
+    uint32_t group;
+    uint32_t auto_leave;
+    uint64_t index;
+    uint64_t term;
+    uint16_t counts[4];      // voters, outgoing, learners, learners_next
+    uint64_t members[4][32];
+};
+
+struct ChunkHeader {
+    uint32_t size;  // of the bytes behind it; 0: this is the footer
+    uint32_t checksum;
+};
+
+struct SnapshotFooter {
+    ChunkHeader end;
+    uint64_t payload_bytes;
+    uint64_t chunks;
+};
+
+static_assert(sizeof(SnapshotHeader) == 1088 && sizeof(ChunkHeader) == 8 && sizeof(SnapshotFooter) == 24, "format");
 static_assert(sizeof(IdentityFile) == 64 && sizeof(SegmentHeader) == 128 && sizeof(BatchHeader) == 64, "format");
 static_assert(sizeof(RecordHeader) == 16 && sizeof(EntryPayload) == 16, "format");
 static_assert(sizeof(HardStatePayload) == 32 && sizeof(SnapshotPayload) == 32, "format");

@@ -15,6 +15,7 @@ cdef extern from "tenure/_storage/format.hpp" namespace "tenure" nogil:
     const uint16_t RECORD_OLDEST_NEEDED
     const uint8_t RECORD_IS_BASE
     const uint8_t SNAPSHOT_VOIDS
+    const uint32_t SNAPSHOT_VERSION
 
     cdef struct IdentityFile:
         char[8] magic
@@ -72,6 +73,27 @@ cdef extern from "tenure/_storage/format.hpp" namespace "tenure" nogil:
         uint64_t term
         uint16_t[4] counts
         uint64_t auto_leave
+
+    cdef struct SnapshotHeader:
+        char[8] magic
+        uint32_t version
+        uint32_t checksum
+        uint8_t[16] cluster_id
+        uint32_t group
+        uint32_t auto_leave
+        uint64_t index
+        uint64_t term
+        uint16_t[4] counts
+        uint64_t[4][32] members
+
+    cdef struct ChunkHeader:
+        uint32_t size
+        uint32_t checksum
+
+    cdef struct SnapshotFooter:
+        ChunkHeader end
+        uint64_t payload_bytes
+        uint64_t chunks
 
     uint32_t file_header_checksum(const void* header, size_t size) noexcept
     uint32_t batch_header_checksum(const BatchHeader* header) noexcept

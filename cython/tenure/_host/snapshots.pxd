@@ -1,0 +1,20 @@
+"""When a member takes a snapshot, and what its log may forget afterwards. The loop's thread; the opener before it."""
+
+from libc.stdint cimport int64_t
+
+from tenure._host.member cimport Member
+from tenure._host.snapshotter cimport SnapshotJob
+from tenure._raft.types cimport Snapshot
+from tenure._storage.directory cimport Directory
+from tenure._storage.error cimport StorageError
+from tenure._storage.wal cimport RecoveredGroup
+
+# Begins a dump when one is due, and drops a bounded number of entries that may go. True when there is more to drop.
+cdef bint snapshots_step(Member* m, int64_t monotonic_ns) noexcept nogil
+# The snapshot thread is done with a job. Takes it over. 0, or the code that the member must fail with.
+cdef int snapshots_done(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nogil
+# Before the member starts: loads the newest snapshot that the log joins into the machine. `chosen` is that one, or the start
+# of the log (index 0) when there is none and the log is whole. `damaged` counts the files passed over. A StorageCode.
+cdef int snapshots_load(
+    Member* m, const Directory* directory, const RecoveredGroup* found, Snapshot* chosen, size_t* damaged,
+    StorageError* error) noexcept nogil

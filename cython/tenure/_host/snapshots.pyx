@@ -1,0 +1,270 @@
+"""A member's snapshots: when one is begun, what becomes of the log behind it, and which one a start begins with.
+
+A snapshot is due `every` entries after the last one, or after 64 MiB of commands, whatever comes first. The loop begins the
+dump between two entries; the snapshot thread does the rest. Once the file is durable:
+
+    latest = this snapshot, previous = the one before; files older than `previous` are gone
+    the log on disk starts behind `previous`: if the newest file turns out damaged, the older one still joins the log
+    the log in memory starts some entries before `latest`: a member that lags a little is sent entries
+
+**What others need.** A member cannot be sent a snapshot yet, so the leader forgets nothing that a member of the group has not
+stored, however long it is away, neither in memory nor on disk: a member that is away makes the leader's log grow. A
+follower does not know how far the others are. It keeps LAG_ENTRIES entries (64 MiB at most) behind its snapshot; a member
+that is further behind when that follower comes to lead cannot catch up.
+
+A snapshot that fails for want of memory or space is counted and tried again after a while: the log is whole without it. A
+disk that fails costs the member, like everywhere. A machine that cannot dump takes no snapshots and forgets nothing.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from libcpp.atomic cimport memory_order_relaxed
+
+from tenure._core.clock cimport clock_monotonic_ns
+from tenure._core.state_machine cimport MACHINE_MALFORMED, MACHINE_NO_MEMORY, MACHINE_OK
+from tenure._core.vec cimport Vec
+from tenure._host.member cimport Member
+from tenure._host.snapshotter cimport SnapshotJob, snapshot_job_free, snapshotter_push
+from tenure._host.writer cimport WriteJob, write_job_free, writer_push
+from tenure._raft.log cimport log_term
+from tenure._raft.raft cimport raft_compact, raft_note_snapshot
+from tenure._raft.types cimport ERR_MEMORY, LEADER, OK, Configuration, Entry, Snapshot, entry_bytes
+from tenure._storage.directory cimport Directory
+from tenure._storage.error cimport (
+    STORAGE_BAD_DIRECTORY, STORAGE_CORRUPT, STORAGE_FULL, STORAGE_MEMORY, STORAGE_OK, StorageError, storage_error_set,
+)
+from tenure._storage.snapshot cimport (
+    SnapshotName, SnapshotSource, snapshot_list, snapshot_open, snapshot_read, snapshot_source_close, snapshot_sweep,
+)
+from tenure._storage.wal cimport RecoveredGroup
+
+cdef enum:
+    DUE_BYTES = 64 << 20        # commands applied since the last snapshot
+    TRAILING_ENTRIES = 10000    # kept in memory behind the latest snapshot, at most `every`
+    LAG_ENTRIES = 100000        # by a follower
+    KEPT_BYTES = 64 << 20       # of entries kept in memory behind the latest snapshot
+    DROPPED_AT_ONCE = 4096      # entries
+    RETRY_NS = 2000000000       # after a snapshot that failed
+
+
+# --------------------------------------------------------------------------------------------------------- compaction
+
+cdef uint64_t needed_by_others(const Member* m) noexcept nogil:
+    """Entries up to here are stored by everybody this member knows of."""
+    cdef uint64_t floor = m.raft.log.applied
+    cdef size_t i
+    if m.raft.role == LEADER:
+        for i in range(m.raft.progress.size):
+            floor = min(floor, m.raft.progress.data[i].match)
+    return floor
+
+
+cdef uint64_t trailing_begin(const Member* m) noexcept nogil:
+    """The log in memory may begin behind this index, for its own member's sake."""
+    cdef uint64_t at = m.snapshots.latest.index, offset = m.raft.log.offset, bytes = 0
+    cdef uint64_t most = LAG_ENTRIES
+    if m.raft.role == LEADER:
+        most = min(<uint64_t>TRAILING_ENTRIES, m.snapshots.every)
+    while at > offset and m.snapshots.latest.index - at < most:
+        bytes += entry_bytes(&m.raft.log.entries.data[at - offset - 1])
+        if bytes > KEPT_BYTES:
+            break
+        at -= 1
+    return at
+
+
+cdef bint compact_some(Member* m) noexcept nogil:
+    """Drop entries up to `compact_to`, a bounded number at once. True when there are more."""
+    cdef uint64_t offset = m.raft.log.offset, target = min(m.snapshots.compact_to, needed_by_others(m))
+    if target <= offset:
+        m.snapshots.compact_to = 0
+        return False
+    if raft_compact(m.raft, min(target, offset + DROPPED_AT_ONCE)) != OK:
+        m.snapshots.compact_to = 0
+        return False
+    return m.raft.log.offset < target
+
+
+cdef bint mark_log(Member* m) noexcept nogil:
+    """Tell the log on disk that it starts behind the older of the two snapshots. False without memory."""
+    cdef WriteJob* job
+    if m.snapshots.previous.index <= m.snapshots.marked or m.snapshots.previous.index > needed_by_others(m):
+        return True
+    job = <WriteJob*>calloc(1, sizeof(WriteJob))
+    if job == NULL:
+        return False
+    job.group = m.group
+    job.number = 0              # of no Ready
+    job.queued_ns = clock_monotonic_ns()
+    job.snapshot = <Snapshot*>calloc(1, sizeof(Snapshot))
+    if job.snapshot == NULL:
+        write_job_free(job)
+        return False
+    memcpy(job.snapshot, &m.snapshots.previous, sizeof(Snapshot))
+    if not writer_push(m.writer, job):
+        write_job_free(job)
+        return True             # the queue is full: the next snapshot marks it
+    m.snapshots.marked = m.snapshots.previous.index
+    m.writes_in_flight += 1
+    if m.oldest_write_ns == 0:
+        m.oldest_write_ns = job.queued_ns
+    return True
+
+
+# ----------------------------------------------------------------------------------------------------------- taking one
+
+cdef bint due(const Member* m) noexcept nogil:
+    cdef uint64_t applied = m.raft.log.applied
+    return (
+        m.machine.self != NULL and m.machine.dump_begin != NULL and m.snapshots.every != 0 and not m.snapshots.running
+        and applied > m.snapshots.latest.index
+        and (applied - m.snapshots.latest.index >= m.snapshots.every or m.snapshots.applied_bytes >= DUE_BYTES)
+    )
+
+
+cdef void count_failure(Member* m, int64_t monotonic_ns) noexcept nogil:
+    m.snapshots.retry_ns = monotonic_ns + RETRY_NS
+    m.gauges.snapshots_failed.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+
+
+cdef void begin(Member* m, int64_t monotonic_ns) noexcept nogil:
+    """The cut: everything applied so far, nothing behind it."""
+    cdef SnapshotJob* job = <SnapshotJob*>calloc(1, sizeof(SnapshotJob))
+    if job == NULL:
+        count_failure(m, monotonic_ns)
+        return
+    job.group = m.group
+    job.machine = m.machine
+    job.snapshot.index = m.raft.log.applied
+    memcpy(&job.snapshot.configuration, &m.raft.configuration, sizeof(Configuration))
+    job.keep_from = m.snapshots.latest.index
+    if log_term(&m.raft.log, job.snapshot.index, &job.snapshot.term):
+        job.dump = m.machine.dump_begin(m.machine.self)
+    if job.dump == NULL or not snapshotter_push(m.snapshots.snapshotter, job):
+        snapshot_job_free(job)
+        count_failure(m, monotonic_ns)
+        return
+    m.snapshots.running = True
+    m.snapshots.applied_bytes = 0
+
+
+cdef bint snapshots_step(Member* m, int64_t monotonic_ns) noexcept nogil:
+    if m.raft.failed != OK:
+        return False
+    if due(m) and monotonic_ns >= m.snapshots.retry_ns:
+        begin(m, monotonic_ns)
+    return m.snapshots.compact_to != 0 and compact_some(m)
+
+
+cdef int snapshots_done(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nogil:
+    cdef int code = job.code
+    m.snapshots.running = False
+    if m.raft.failed != OK:
+        snapshot_job_free(job)
+        return OK
+    if code != STORAGE_OK:
+        snapshot_job_free(job)
+        count_failure(m, monotonic_ns)
+        return OK if code == STORAGE_FULL or code == STORAGE_MEMORY or code == MACHINE_NO_MEMORY else code
+    if job.snapshot.index > m.snapshots.latest.index:
+        m.snapshots.previous = m.snapshots.latest
+        m.snapshots.latest = job.snapshot
+        if raft_note_snapshot(m.raft, job.snapshot.index) == OK:
+            # the configuration is the one at the cut, whatever was applied since
+            memcpy(&m.raft.log.latest_snapshot.configuration, &job.snapshot.configuration, sizeof(Configuration))
+        m.snapshots.compact_to = trailing_begin(m)
+        # relaxed: statistics
+        m.gauges.snapshots.fetch_add(1, memory_order_relaxed)
+        m.gauges.snapshot_index.store(job.snapshot.index, memory_order_relaxed)
+        m.gauges.snapshot_bytes.store(job.bytes, memory_order_relaxed)
+        m.gauges.snapshot_ns.store(job.took_ns, memory_order_relaxed)
+    snapshot_job_free(job)
+    return OK if mark_log(m) else ERR_MEMORY
+
+
+# -------------------------------------------------------------------------------------------------------------- a start
+
+cdef bint joins(const RecoveredGroup* found, const SnapshotName* name) noexcept nogil:
+    """Whether the recovered log goes on where this snapshot ends."""
+    cdef uint64_t base = found.snapshot.index if found.has_snapshot else 0
+    if found.has_snapshot and name.index == base:
+        return name.term == found.snapshot.term
+    return (
+        base < name.index <= base + found.entries.size
+        and found.entries.data[name.index - base - 1].term == name.term
+    )
+
+
+cdef int load_file(Member* m, SnapshotSource* source, StorageError* error) noexcept nogil:
+    """Build the state that a file holds and adopt it. A StorageCode; the machine is changed only when it is STORAGE_OK."""
+    cdef Vec[char] chunk
+    cdef void* load = m.machine.load_begin(m.machine.self)
+    cdef int code = STORAGE_OK, machine = MACHINE_OK
+    memset(&chunk, 0, sizeof(chunk))
+    if load == NULL:
+        machine = MACHINE_NO_MEMORY
+    while machine == MACHINE_OK:
+        code = snapshot_read(source, &chunk)
+        if code != STORAGE_OK:
+            memcpy(error, &source.error, sizeof(StorageError))
+            break
+        if chunk.size == 0:
+            machine = m.machine.load_end(load)
+            if machine == MACHINE_OK:
+                machine = m.machine.load_adopt(m.machine.self, load)
+            break
+        machine = m.machine.load_feed(load, chunk.data, chunk.size)
+    chunk.release()
+    if load != NULL:
+        m.machine.load_close(load)
+    if machine != MACHINE_OK:
+        code = STORAGE_CORRUPT if machine == MACHINE_MALFORMED else STORAGE_MEMORY
+        storage_error_set(error, code, 0, source.offset, source.path)
+    return code
+
+
+cdef int snapshots_load(
+        Member* m, const Directory* directory, const RecoveredGroup* found, Snapshot* chosen, size_t* damaged,
+        StorageError* error) noexcept nogil:
+    cdef Vec[SnapshotName] names
+    cdef SnapshotSource* source
+    cdef StorageError newest
+    cdef size_t i
+    cdef int code
+    memset(chosen, 0, sizeof(Snapshot))
+    memset(&names, 0, sizeof(names))
+    memset(&newest, 0, sizeof(newest))
+    damaged[0] = 0
+    code = snapshot_sweep(directory, error)
+    if code == STORAGE_OK:
+        code = snapshot_list(directory, m.group, &names, error)
+    if m.machine.self == NULL or m.machine.load_begin == NULL:
+        names.clear()
+    i = names.size
+    while code == STORAGE_OK and i > 0:
+        i -= 1
+        if not joins(found, &names.data[i]):
+            continue
+        source = snapshot_open(directory, m.group, &names.data[i], error)
+        code = error.code
+        if source != NULL:
+            code = load_file(m, source, error)
+            if code == STORAGE_OK:
+                memcpy(chosen, &source.snapshot, sizeof(Snapshot))
+            snapshot_source_close(source)
+        if code == STORAGE_OK:
+            break
+        if code == STORAGE_CORRUPT:
+            if damaged[0] == 0:
+                memcpy(&newest, error, sizeof(StorageError))
+            damaged[0] += 1
+            code = STORAGE_OK   # an older one may join the log
+    names.release()
+    if code == STORAGE_OK and chosen.index == 0 and found.has_snapshot:
+        if newest.code != 0:
+            memcpy(error, &newest, sizeof(StorageError))
+        else:
+            storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, directory.path)
+        return error.code
+    return code
