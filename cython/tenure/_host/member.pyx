@@ -253,14 +253,16 @@ cdef void answer_reads(Member* m) noexcept nogil:
 
 cdef void drop_unconfirmed_reads(Member* m) noexcept nogil:
     """The leader that they were sent to is gone, and its answers with it: their callers ask again, under new ids."""
-    cdef size_t i, kept = 0
-    for i in range(m.reads.size):
-        if m.reads.data[i].confirmed:
-            m.reads.data[kept] = m.reads.data[i]
-            kept += 1
-        else:
-            caller_answer(&m.reads.data[i].caller, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
-    m.reads.size = kept
+    cdef uint64_t limit = m.next_read_id  # an answer may bring a new read at once
+    cdef PendingRead read
+    cdef size_t i = 0
+    while i < m.reads.size:
+        read = m.reads.data[i]
+        if read.confirmed or read.read_id >= limit:
+            i += 1
+            continue
+        m.reads.remove(i)
+        caller_answer(&read.caller, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
 
 
 cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
