@@ -23,7 +23,7 @@ import tenure
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = ["README.md", "docs/guide.md", "docs/simulator.md"]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # no language: nothing to run
 PORT = re.compile(r"\b71\d\d\b")
 
 pytestmark = pytest.mark.timeout(300)
@@ -39,7 +39,7 @@ class Block:
 def blocks(document: str) -> list[Block]:
     text = (ROOT / document).read_text(encoding="utf-8")
     found = [Block(m[1], m[2], text[: m.start()].count("\n") + 2) for m in FENCE.finditer(text)]
-    assert text.count("```") == 2 * len(found), "a fence without a language, or one that is not closed"
+    assert text.count("```") == 2 * len(found), "a fence is not closed"
     return with_free_ports(found)
 
 
@@ -133,7 +133,7 @@ def test_console_examples(document, place):
     missing = [tool for tool in ("redis-cli", "curl") if any(tool in c for c in commands) and not shutil.which(tool)]
     if missing:
         pytest.skip(f"needs {missing}")
-    output = run(["bash", "-meu", "-o", "pipefail"], "\n".join(commands) + "\n", work, environment)
+    output = run(["bash", "-eu", "-o", "pipefail"], "\n".join(commands) + "\n", work, environment)
     assert "Traceback" not in output
     if document == "docs/guide.md":
         assert output.count('"ready": true') == 3
@@ -145,4 +145,4 @@ def test_console_examples(document, place):
 
 def test_only_known_languages_are_shown():
     shown = {block.language for document in DOCUMENTS for block in blocks(document)}
-    assert shown <= {"python", "console", "toml"}
+    assert shown <= {"python", "console", "toml", ""}
