@@ -60,7 +60,16 @@ from tenure._host.member cimport (
     member_tick,
     member_written,
 )
-from tenure._host.snapshots cimport snapshots_done, snapshots_step
+from tenure._host.snapshots cimport (
+    DATA_SNAPSHOT,
+    SnapshotData,
+    snapshots_data,
+    snapshots_data_group,
+    snapshots_done,
+    snapshots_hold,
+    snapshots_step,
+    snapshots_tick,
+)
 from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
 from tenure._host.waiter cimport Waiter, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
@@ -74,7 +83,7 @@ from tenure._net.transport cimport (
     transport_tick,
 )
 from tenure._raft.raft cimport raft_campaign, raft_report_unreachable, raft_step_down, raft_transfer
-from tenure._raft.types cimport LEADER, OK, Message
+from tenure._raft.types cimport LEADER, MSG_SNAP, OK, Message
 from tenure._storage.directory cimport directory_close
 from tenure._storage.wal cimport wal_close
 
@@ -122,7 +131,7 @@ cdef Member* member_of(Host* host, uint32_t group) noexcept nogil:
 
 cdef void deliver(void* context, uint32_t group, Message* message, int64_t now_ns) noexcept nogil:
     cdef Member* m = member_of(<Host*>context, group)
-    if m != NULL:
+    if m != NULL and not (message.type == MSG_SNAP and snapshots_hold(m, message, clock_monotonic_ns())):
         member_receive(m, message, now_ns)
 
 
@@ -131,6 +140,14 @@ cdef void unreachable(void* context, uint64_t peer) noexcept nogil:
     cdef size_t i
     for i in range(host.members.size):
         raft_report_unreachable(host.members.data[i].raft, peer)
+
+
+cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
+    cdef Member* m
+    if kind == DATA_SNAPSHOT and size >= sizeof(SnapshotData):
+        m = member_of(<Host*>context, snapshots_data_group(bytes))
+        if m != NULL:
+            snapshots_data(m, peer, bytes, size, clock_monotonic_ns())
 
 
 cdef bint host_submit(Host* host, Submission* submission) noexcept nogil:
@@ -226,15 +243,21 @@ cdef size_t take_written(Host* host) noexcept nogil:
 
 
 cdef void take_snapshots(Host* host) noexcept nogil:
+    if queue_size(&host.snapshotter.done):
+        finish_snapshots(host)
+
+
+cdef void finish_snapshots(Host* host) noexcept nogil:
     cdef SnapshotJob* job
     cdef Member* m
     cdef int code
+    cdef int64_t now_ns = clock_now_ns(), monotonic_ns = clock_monotonic_ns()
     while True:
         job = snapshotter_take_done(host.snapshotter)
         if job == NULL:
             return
         m = member_of(host, job.group)
-        code = snapshots_done(m, job, clock_monotonic_ns())
+        code = snapshots_done(m, job, now_ns, monotonic_ns)
         if code != OK:
             member_fail(m, code, OUTCOME_UNKNOWN)
 
@@ -258,6 +281,7 @@ cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
     for i in range(host.members.size):
         if host.members.data[i].raft.failed == OK:
             member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
+            snapshots_tick(host.members.data[i], now_ns, monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
 
 
@@ -362,6 +386,7 @@ cdef int host_listen(Host* host, TransportConfig* config) noexcept nogil:
     callbacks.context = host
     callbacks.deliver = deliver
     callbacks.unreachable = unreachable
+    callbacks.deliver_data = deliver_data
     config.epoll_fd = host.epoll_fd
     host.transport = transport_open(config, &callbacks, &error)
     return error if host.transport == NULL else 0

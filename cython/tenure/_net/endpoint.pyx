@@ -123,6 +123,7 @@ cdef class Endpoint:
         callbacks.context = &self.inbox
         callbacks.deliver = on_deliver
         callbacks.unreachable = on_unreachable
+        callbacks.deliver_data = NULL
         self.inbox.transport = transport_open(&config, &callbacks, &error)
         if self.inbox.transport == NULL:
             raise OSError(error, os.strerror(error))

@@ -24,6 +24,7 @@ cdef enum FrameType:
     FRAME_WELCOME = 2
     FRAME_REFUSED = 3
     FRAME_MESSAGE = 4           # message_codec.pxd
+    FRAME_DATA = 5              # bytes of the host's own; the group says of which kind
 
 cdef enum FrameResult:
     FRAME_WHOLE = 0

@@ -21,7 +21,8 @@ RESULT_NAMES = {
     FRAME_BAD_LENGTH: "bad_length",
     FRAME_BAD_CHECKSUM: "bad_checksum",
 }
-TYPES = {"hello": int(FRAME_HELLO), "welcome": int(FRAME_WELCOME), "refused": int(FRAME_REFUSED), "message": int(FRAME_MESSAGE)}
+TYPES = {"hello": int(FRAME_HELLO), "welcome": int(FRAME_WELCOME), "refused": int(FRAME_REFUSED), "message": int(FRAME_MESSAGE),
+         "data": int(FRAME_DATA)}
 HEADER_BYTES = int(FRAME_HEADER_BYTES)
 
 
@@ -38,7 +39,7 @@ cdef FrameResult frame_parse(const char* data, size_t size, uint64_t max_frame_b
     if <uint8_t>data[4] != FRAME_VERSION:
         return FRAME_BAD_VERSION
     into.type = <uint8_t>data[5]
-    if into.type < FRAME_HELLO or into.type > FRAME_MESSAGE:
+    if into.type < FRAME_HELLO or into.type > FRAME_DATA:
         return FRAME_BAD_TYPE
     if wire_get16(data + 6) != 0:
         return FRAME_BAD_FLAGS

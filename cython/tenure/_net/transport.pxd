@@ -51,6 +51,9 @@ cdef struct TransportCallbacks:
     void (*deliver)(void* context, uint32_t group, Message* message, int64_t now_ns) noexcept nogil
     # The connection to a peer broke, or its queue overflowed: what was sent may be lost.
     void (*unreachable)(void* context, uint64_t peer) noexcept nogil
+    # Bytes that the peer's host sent with transport_send_data; they live until the callback returns. Null: a peer that sends
+    # any is cut off.
+    void (*deliver_data)(void* context, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil
 
 cdef struct TransportConfig:
     uint8_t cluster_id[16]
@@ -143,6 +146,10 @@ cdef int transport_remove_peer(Transport* t, uint64_t id) noexcept nogil
 cdef uint16_t transport_port(Transport* t) noexcept nogil
 # Encodes into the peer's output buffer; bytes leave at transport_flush. False when dropped (unknown, not connected, full).
 cdef bint transport_send(Transport* t, uint32_t group, const Message* message) noexcept nogil
+# The same for bytes of the host's own, given in two pieces.
+cdef bint transport_send_data(
+    Transport* t, uint64_t peer, uint32_t kind, const char* head, uint32_t head_size, const char* body, uint32_t body_size
+) noexcept nogil
 cdef void transport_flush(Transport* t) noexcept nogil
 # epoll reported `events` for `data.u64`; True when the token belongs to the transport (tokens carry a tag in the high byte).
 # A token of a connection that is gone is the transport's too, and does nothing.

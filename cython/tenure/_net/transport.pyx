@@ -23,7 +23,7 @@ from tenure._net.buffer cimport (
     Buffer, buffer_commit, buffer_consume, buffer_front, buffer_release, buffer_reserve, buffer_room, buffer_size,
 )
 from tenure._net.frame cimport (
-    FRAME_HEADER_BYTES, FRAME_HELLO, FRAME_INCOMPLETE, FRAME_MESSAGE, FRAME_REFUSED, FRAME_WELCOME,
+    FRAME_DATA, FRAME_HEADER_BYTES, FRAME_HELLO, FRAME_INCOMPLETE, FRAME_MESSAGE, FRAME_REFUSED, FRAME_WELCOME,
     FRAME_WHOLE, Frame, FrameResult, frame_parse, frame_seal,
 )
 from tenure._net.handshake cimport (
@@ -444,6 +444,11 @@ cdef void on_frame(Transport* t, Connection* c, const Frame* frame, int64_t now_
         if frame.type == FRAME_MESSAGE and not c.dialled:
             on_message(t, c, frame, now_ns)
             return
+        if frame.type == FRAME_DATA and not c.dialled and t.callbacks.deliver_data != NULL:
+            c.peer.statistics.received_messages += 1
+            c.peer.statistics.last_received_ns = now_ns
+            t.callbacks.deliver_data(t.callbacks.context, c.peer.id, frame.group, frame.payload, frame.payload_bytes)
+            return
     elif c.dialled:
         if frame.type == FRAME_WELCOME:
             on_welcome(t, c, frame)
@@ -640,26 +645,51 @@ cdef uint16_t transport_port(Transport* t) noexcept nogil:
     return t.port
 
 
-cdef bint transport_send(Transport* t, uint32_t group, const Message* message) noexcept nogil:
-    cdef Peer* peer = find_peer(t, message.to)
+cdef char* frame_begin(Transport* t, Peer* peer, uint64_t bytes) noexcept nogil:
+    """Room for a frame at the end of the peer's output, or null: dropped, counted and reported."""
     cdef Connection* c
-    cdef uint64_t bytes
     cdef char* into = NULL
     if t.closing or peer == NULL:
-        return False
+        return NULL
     c = peer.outbound
-    if c != NULL and c.state == OPEN:
-        bytes = FRAME_HEADER_BYTES + message_bytes(message)
-        if bytes <= t.max_frame_bytes:
-            into = buffer_reserve(&c.output, bytes, t.max_queued_bytes)
+    if c != NULL and c.state == OPEN and bytes <= t.max_frame_bytes:
+        into = buffer_reserve(&c.output, bytes, t.max_queued_bytes)
     if into == NULL:
         peer.statistics.dropped_messages += 1
         note_trouble(t, peer)
+    return into
+
+
+cdef void frame_end(Peer* peer, char* frame, uint8_t type, uint32_t group, uint64_t bytes) noexcept nogil:
+    frame_seal(frame, type, group, <uint32_t>(bytes - FRAME_HEADER_BYTES))
+    buffer_commit(&peer.outbound.output, bytes)
+    peer.statistics.sent_messages += 1
+
+
+cdef bint transport_send(Transport* t, uint32_t group, const Message* message) noexcept nogil:
+    cdef Peer* peer = find_peer(t, message.to)
+    cdef uint64_t bytes = FRAME_HEADER_BYTES + message_bytes(message)
+    cdef char* into = frame_begin(t, peer, bytes)
+    if into == NULL:
         return False
     message_encode(message, into + FRAME_HEADER_BYTES)
-    frame_seal(into, FRAME_MESSAGE, group, <uint32_t>(bytes - FRAME_HEADER_BYTES))
-    buffer_commit(&c.output, bytes)
-    peer.statistics.sent_messages += 1
+    frame_end(peer, into, FRAME_MESSAGE, group, bytes)
+    return True
+
+
+cdef bint transport_send_data(
+        Transport* t, uint64_t peer, uint32_t kind, const char* head, uint32_t head_size, const char* body, uint32_t body_size
+) noexcept nogil:
+    cdef Peer* to = find_peer(t, peer)
+    cdef uint64_t bytes = FRAME_HEADER_BYTES + <uint64_t>head_size + body_size
+    cdef char* into = frame_begin(t, to, bytes)
+    if into == NULL:
+        return False
+    if head_size:
+        memcpy(into + FRAME_HEADER_BYTES, head, head_size)
+    if body_size:
+        memcpy(into + FRAME_HEADER_BYTES + head_size, body, body_size)
+    frame_end(to, into, FRAME_DATA, kind, bytes)
     return True
 
 
