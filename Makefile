@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PYTEST_ARGS ?=
 
-.PHONY: build test unit lint format tsan asan dist clean
+.PHONY: build test unit faults lint format tsan asan dist clean
 .DEFAULT_GOAL := build
 
 # The environment: this package, editable and not yet compiled, and the development tools. Made anew when its inputs change.
@@ -30,6 +30,14 @@ test: $(if $(OTHER),build,lint)
 
 unit: build
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+faults: build
+	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+# Half a minute; what it finds also lands under build/bench.
+.PHONY: bench
+bench: build
+	$(BIN)/python -m tenure.cli bench --json build/bench/findings.json --plot build/bench
 
 lint: export PATH := $(abspath $(BIN)):$(PATH)
 lint: build

@@ -11,6 +11,8 @@ Environment:
     TENURE_ONLY=_core,_raft          build only modules whose name below `tenure.` starts with one of these
     TENURE_SANITIZE=thread|address   instrument our modules (run under LD_PRELOAD of the sanitizer's library)
     TENURE_ABI3=1                    build for the stable ABI of CPython 3.12 and later (3.12+, not free-threaded)
+    TENURE_WITHOUT_EXPIRY_CHECK=1    UNSAFE: leases never expire. For the test in tests/faults/ that must fail
+                                     without the check; only `build_ext` into build/unguarded accepts it
 """
 
 from __future__ import annotations
@@ -64,6 +66,8 @@ DIRECTIVES = {
 }
 ABI3 = os.environ.get("TENURE_ABI3") == "1"
 ABI3_VERSION = (3, 12)
+WITHOUT_EXPIRY_CHECK = os.environ.get("TENURE_WITHOUT_EXPIRY_CHECK") == "1"
+UNGUARDED = Path("build/unguarded")
 
 
 def jobs() -> int:
@@ -112,6 +116,8 @@ def extensions() -> list[Extension]:
             macros: list[tuple[str, str | None]] = []
             if name.startswith("tenure._proof."):
                 macros.append(("TENURE_PROOF", "1"))
+            if WITHOUT_EXPIRY_CHECK:
+                macros.append(("TENURE_WITHOUT_EXPIRY_CHECK", "1"))
             if ABI3:
                 macros.append(("Py_LIMITED_API", "0x{:02X}{:02X}0000".format(*ABI3_VERSION)))
             found.append(
@@ -151,6 +157,10 @@ class BuildExt(build_ext):
         super().finalize_options()
         if not self.parallel:
             self.parallel = jobs()
+        if WITHOUT_EXPIRY_CHECK:
+            for folder in (self.build_lib, self.build_temp):
+                if self.inplace or not Path(folder).resolve().is_relative_to(ROOT / UNGUARDED):
+                    raise SystemExit(f"TENURE_WITHOUT_EXPIRY_CHECK=1 is unsafe: it builds into {UNGUARDED} alone")
 
     def run(self) -> None:
         from Cython.Build import cythonize
@@ -173,6 +183,8 @@ class BuildPy(build_py):
     """Ships the public C interface: `tenure/capi.pxd` and the header it needs."""
 
     def run(self) -> None:
+        if WITHOUT_EXPIRY_CHECK:
+            raise SystemExit("TENURE_WITHOUT_EXPIRY_CHECK=1 is unsafe: nothing built with it is packaged or installed")
         super().run()
         if not self.editable_mode:
             for source in self.interface():

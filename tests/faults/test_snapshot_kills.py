@@ -1,4 +1,4 @@
-"""A process is killed while it takes snapshots, at moments nobody chose: what it acknowledged is there afterwards."""
+"""A process is killed, or loses power, while it takes snapshots, at moments nobody chose: what it acknowledged is there."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def live_and_die(folder: Path, seconds: float):
+def live_and_die(folder: Path, seconds: float, faults: str):
     """(held at the start, snapshot it began with, entries applied since, last acknowledged write)."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder), str(free_port()), "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ},
+        env={**os.environ, "TENURE_STORAGE_FAULTS": faults},
         text=True,
     )
     try:
@@ -77,11 +77,12 @@ def live_and_die(folder: Path, seconds: float):
 
 
 @pytest.mark.timeout(180)
-def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path):
+@pytest.mark.parametrize("faults", ["", "hold_unsynced"], ids=["killed", "power_lost"])
+def test_at_whatever_moment_it_ends_nothing_acknowledged_is_lost(tmp_path, faults):
     source = random.Random(7)
     acked = began_with = 0
     for life in range(8):
-        held, began_with, applied, now_acked = live_and_die(tmp_path / "host", source.uniform(0.1, 0.8))
+        held, began_with, applied, now_acked = live_and_die(tmp_path / "host", source.uniform(0.1, 0.8), faults)
         assert held >= acked, f"life {life}: {acked} were acknowledged, {held} are there"
         assert applied <= 3000, f"life {life}: {applied} entries were applied again"
         acked = now_acked

@@ -24,3 +24,8 @@ cdef class Fence:
 
     @staticmethod
     cdef Fence wrap(LeaseWord* lease, AppliedWord* applied)
+
+
+cdef class FencedRead:
+    cdef Fence fence
+    cdef object fall_back                                 # set once

@@ -20,15 +20,16 @@ cdef enum MachineCode:
 
 cdef struct StateMachine:
     void* self
-    # One committed command. `result` (never null) receives a new blob or null; the caller releases it. Deterministic.
-    void (*apply)(void* self, uint64_t index, uint64_t term, const char* command, uint32_t size, Blob** result) noexcept nogil
+    # One committed command. `result` (never null) receives a new blob or null; the caller releases it. Deterministic. False
+    # when the machine cannot go on (no memory): the member fails, and this entry counts as not applied.
+    bint (*apply)(void* self, uint64_t index, uint64_t term, const char* command, uint32_t size, Blob** result) noexcept nogil
     uint64_t (*hash)(void* self) noexcept nogil         # of everything applied so far; equal on all members at one index
     void (*release)(void* self) noexcept nogil
 
     # A dump is the state between two entries, as bytes. It stays what it was while apply goes on, and keeps what it needs
     # alive. Null without memory, or while another dump of this machine is open.
     void* (*dump_begin)(void* self) noexcept nogil
-    # Appends about `goal_bytes` to `out`. A MachineCode; after any but MACHINE_OK the dump is over. `dump_read` and `dump_close`
+    # Appends about `goal_bytes` to `out`. A MachineCode; after any but MACHINE_OK the dump is over. `dump_read`, `dump_close`
     # may run on any one thread, beside apply.
     int (*dump_read)(void* dump, Vec[char]* out, size_t goal_bytes) noexcept nogil
     void (*dump_close)(void* dump) noexcept nogil

@@ -41,15 +41,17 @@ struct Vec {
     bool insert(std::size_t at, const T& value) noexcept {
         T copy = value;
         if (!reserve(size + 1)) return false;
-        std::memmove(static_cast<void*>(data + at + 1), static_cast<void*>(data + at), (size - at) * sizeof(T));
+        if (size != at)
+            std::memmove(static_cast<void*>(data + at + 1), static_cast<void*>(data + at), (size - at) * sizeof(T));
         data[at] = copy;
         size++;
         return true;
     }
 
     void remove(std::size_t at, std::size_t count = 1) noexcept {
-        std::memmove(static_cast<void*>(data + at), static_cast<void*>(data + at + count),
-                     (size - at - count) * sizeof(T));
+        if (size != at + count)  // an empty array has no memory to move within
+            std::memmove(static_cast<void*>(data + at), static_cast<void*>(data + at + count),
+                         (size - at - count) * sizeof(T));
         size -= count;
     }
 

@@ -45,5 +45,6 @@ cdef class HostCore:
         self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t snapshot_every) except -1
     cdef int open_state(self, RecoveredGroup* found, Snapshot* chosen) except -1
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
+    cdef int open_front(self, NativeMachine machine, dict options) except -1
     cdef int check_fork(self) except -1
     cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL

@@ -51,8 +51,11 @@ from tenure._host.loop cimport (
     submission_free,
 )
 from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
+from tenure._host.redis_front cimport front_open
+from tenure._host.redis_types cimport FrontConfig, FrontGauges
 from tenure._host.snapshots cimport snapshots_load
 from tenure._host.waiter cimport Waiter, inbox_new, inbox_release, inbox_retain, waiter_new, waiter_release, waiter_wait
+from tenure._kv.machine cimport KeyValueMachine
 from tenure._net.transport cimport TransportConfig, transport_add_peer, transport_port
 from tenure._raft.raft cimport raft_default_config, raft_new, raft_note_snapshot
 from tenure._raft.state cimport RaftConfig
@@ -61,6 +64,7 @@ from tenure._storage.directory cimport directory_open
 from tenure._storage.error cimport STORAGE_OK, StorageError, storage_exception
 from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
 
+from tenure.config import check_listen_address
 from tenure.errors import Closed, ForkedProcess, Overloaded
 
 logger = logging.getLogger("tenure.host")
@@ -142,7 +146,7 @@ cdef Blob* blob_of(bytes data) except NULL:
 
 
 cdef void set_options(RaftConfig* raft, HostConfig* host, WalOptions* wal, TransportConfig* transport, dict options) except *:
-    cdef dict left = dict(options)
+    cdef dict left = {name: value for name, value in options.items() if not name.startswith("redis_")}
     raft.election_ticks = left.pop("election_ticks", raft.election_ticks)
     raft.heartbeat_ticks = left.pop("heartbeat_ticks", raft.heartbeat_ticks)
     raft.pre_vote = left.pop("pre_vote", raft.pre_vote)
@@ -176,6 +180,24 @@ cdef int fill_ids(uint64_t* into, int32_t* count, tuple ids) except -1:
     for i in range(len(ordered)):
         into[i] = ordered[i]
     count[0] = len(ordered)
+    return 0
+
+
+cdef int set_front_options(FrontConfig* front, dict options) except -1:
+    """The settings whose names begin with `redis_`, but for the address and the password."""
+    cdef dict left = {name: value for name, value in options.items() if name.startswith("redis_")}
+    left.pop("redis_listen", None)
+    left.pop("redis_password", None)
+    left.pop("redis_insecure", None)
+    front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
+    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", 512 << 20)
+    front.limits.request_bytes = left.pop("redis_max_request_bytes", 1 << 30)
+    front.max_clients = left.pop("redis_max_clients", 10000)
+    front.max_ops = left.pop("redis_max_pending", 1024)
+    front.max_output_bytes = left.pop("redis_max_output_bytes", 1 << 20)
+    front.time_limit_ns = left.pop("redis_time_limit_ns", 5000000000)
+    if left:
+        raise TypeError(f"unknown options: {', '.join(sorted(left))}")
     return 0
 
 
@@ -225,6 +247,7 @@ cdef class HostCore:
         self.open_log(directory, cluster_id, &wal)
         self.open_member(machine, &raft, voters, learners, wal.snapshot_every)
         self.open_network(addresses, &transport)
+        self.open_front(machine, options)
 
     cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1:
         cdef StorageError error
@@ -336,6 +359,31 @@ cdef class HostCore:
         self.member.transport = self.host.transport
         return 0
 
+    cdef int open_front(self, NativeMachine machine, dict options) except -1:
+        cdef FrontConfig config
+        cdef int error = 0
+        cdef bytes address
+        cdef bytes password = options.get("redis_password")
+        memset(&config, 0, sizeof(config))
+        set_front_options(&config, options)
+        if options.get("redis_listen") is None:
+            return 0
+        if not isinstance(machine, KeyValueMachine):
+            raise TypeError("Redis clients need the native key-value machine")
+        address, port = options["redis_listen"]
+        check_listen_address(address.decode(), insecure=options.get("redis_insecure", False))
+        config.address = address
+        config.port = port
+        if password:
+            config.password = password
+            config.password_size = len(password)
+        self.host.front = front_open(
+            &config, self.host.epoll_fd, self.member, self.host.transport, (<KeyValueMachine>machine).store,
+            int.from_bytes(os.urandom(8), "little"), &error)
+        if self.host.front == NULL:
+            raise CoreError("network", error, error, f"{address.decode()}:{port}")
+        return 0
+
     def __dealloc__(self):
         if self.host == NULL:
             return
@@ -392,6 +440,35 @@ cdef class HostCore:
         """Where peers reach this member."""
         return 0 if self.host.transport == NULL else transport_port(self.host.transport)
 
+    @property
+    def redis_port(self) -> int | None:
+        """Where Redis clients reach this member; None without a front end."""
+        return None if self.host.front == NULL else self.host.front.port
+
+    def redis_gauges(self) -> dict:
+        """Counts of the Redis front end; empty without one."""
+        cdef FrontGauges* gauges
+        if self.host.front == NULL:
+            return {}
+        gauges = self.host.front.gauges
+        # relaxed throughout: numbers for people
+        return {
+            "clients": gauges.clients.load(memory_order_relaxed),
+            "accepted": gauges.accepted.load(memory_order_relaxed),
+            "refused": gauges.refused.load(memory_order_relaxed),
+            "commands": gauges.commands.load(memory_order_relaxed),
+            "lease_hits": gauges.lease_hits.load(memory_order_relaxed),
+            "lease_misses": gauges.lease_misses.load(memory_order_relaxed),
+            "read_index_reads": gauges.read_index_reads.load(memory_order_relaxed),
+            "marks": gauges.marks.load(memory_order_relaxed),
+            "writes": gauges.writes.load(memory_order_relaxed),
+            "forwarded": gauges.forwarded.load(memory_order_relaxed),
+            "unknown_outcomes": gauges.unknown_outcomes.load(memory_order_relaxed),
+            "protocol_errors": gauges.protocol_errors.load(memory_order_relaxed),
+            "keys_found": gauges.keys_found.load(memory_order_relaxed),
+            "keys_absent": gauges.keys_absent.load(memory_order_relaxed),
+        }
+
     # ---- submissions
 
     cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL:
@@ -443,8 +520,8 @@ cdef class HostCore:
 
     def post(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox not None, uint64_t tag) -> None:
         """Submit; the outcome comes into `inbox` under `tag`."""
-        # The inbox has the caller's reference.
-        self.submit(kind, data, argument, inbox, tag)
+        # The answering side's reference goes into the inbox with the outcome; the caller's has no use.
+        waiter_release(self.submit(kind, data, argument, inbox, tag))
 
     # ---- a state machine in Python
 

@@ -9,6 +9,7 @@ from tenure._core.queue cimport Queue
 from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport LoopWakeup, Wakeup
 from tenure._host.member cimport Member
+from tenure._host.redis_types cimport Front
 from tenure._host.snapshotter cimport Snapshotter
 from tenure._host.waiter cimport Waiter
 from tenure._host.writer cimport Writer
@@ -65,6 +66,7 @@ cdef struct Host:
     Directory* directory
     Wal* wal
     Writer* writer
+    Front* front                # null: no Redis clients
     Snapshotter* snapshotter
     Vec[Member*] members        # sorted by group
 

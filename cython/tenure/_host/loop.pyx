@@ -1,4 +1,4 @@
-"""The loop: timers, peers, submissions, completions of the log writer and the snapshot thread, apply, flush, in that order, again and again.
+"""The loop: timers, peers, submissions, completions of the log writer and the snapshot thread, apply, flush, in that order.
 
 It sleeps in epoll until a peer, a submission, a finished write or the next tick wants it. Submissions cost their producer a
 descriptor write only when the loop sleeps. Consecutive proposals of one pass become one append. Inputs carry a clock reading
@@ -60,6 +60,19 @@ from tenure._host.member cimport (
     member_tick,
     member_written,
 )
+from tenure._host.redis_front cimport (
+    front_close,
+    front_data,
+    front_flush,
+    front_free,
+    front_on_event,
+    front_serve,
+    front_stop,
+    front_tick,
+    front_unreachable,
+)
+from tenure._host.redis_ops cimport data_refuse
+from tenure._host.redis_types cimport REDIS_TOKEN_TAG
 from tenure._host.snapshots cimport (
     DATA_SNAPSHOT,
     SnapshotData,
@@ -71,7 +84,7 @@ from tenure._host.snapshots cimport (
     snapshots_tick,
 )
 from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
-from tenure._host.waiter cimport Waiter, waiter_answer
+from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
 from tenure._net.transport cimport (
     TransportCallbacks,
@@ -140,14 +153,22 @@ cdef void unreachable(void* context, uint64_t peer) noexcept nogil:
     cdef size_t i
     for i in range(host.members.size):
         raft_report_unreachable(host.members.data[i].raft, peer)
+    if host.front != NULL:
+        front_unreachable(host.front, peer)
 
 
 cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
-    cdef Member* m
-    if kind == DATA_SNAPSHOT and size >= sizeof(SnapshotData):
-        m = member_of(<Host*>context, snapshots_data_group(bytes))
+    cdef Host* host = <Host*>context
+    cdef Member* m = NULL
+    if kind == DATA_SNAPSHOT:
+        if size >= sizeof(SnapshotData):
+            m = member_of(host, snapshots_data_group(bytes))
         if m != NULL:
             snapshots_data(m, peer, bytes, size, clock_monotonic_ns())
+    elif host.front != NULL:
+        front_data(host.front, peer, kind, bytes, size)
+    else:
+        data_refuse(host.transport, peer, kind, bytes, size)
 
 
 cdef bint host_submit(Host* host, Submission* submission) noexcept nogil:
@@ -174,8 +195,11 @@ cdef void answer(Submission* s, Member* m, int code) noexcept nogil:
 
 
 cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
+    cdef Caller caller
     if s.kind == SUBMIT_READ:
-        member_read(m, s.waiter, now_ns)
+        caller.waiter = s.waiter
+        caller.completion = NULL
+        member_read(m, &caller, now_ns)
         s.waiter = NULL
     elif s.kind == SUBMIT_TRANSFER:
         answer(s, m, raft_transfer(m.raft, s.argument, now_ns))
@@ -193,15 +217,16 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
 cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
     """The run of proposals for one group at the head of `taken` becomes one append. Returns how many."""
     cdef Blob* payloads[MAX_SUBMISSIONS]
-    cdef Waiter* waiters[MAX_SUBMISSIONS]
+    cdef Caller callers[MAX_SUBMISSIONS]
     cdef size_t run = 0
     while run < count and taken[run].kind == SUBMIT_PROPOSE and taken[run].group == m.group:
         payloads[run] = taken[run].payload
-        waiters[run] = taken[run].waiter
+        callers[run].waiter = taken[run].waiter
+        callers[run].completion = NULL
         taken[run].payload = NULL
         taken[run].waiter = NULL
         run += 1
-    member_propose(m, payloads, waiters, run, now_ns)
+    member_propose(m, payloads, callers, run, now_ns)
     return run
 
 
@@ -283,6 +308,8 @@ cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
             member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
             snapshots_tick(host.members.data[i], now_ns, monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
+    if host.front != NULL:
+        front_tick(host.front, monotonic_ns)
 
 
 cdef int sleep_ms(Host* host, int64_t next_tick_ns) noexcept nogil:
@@ -316,12 +343,18 @@ cdef void one_pass(Host* host, int64_t* next_tick_ns, bint* more) noexcept nogil
     for i in range(count):
         if events[i].data.u64 == WAKEUP_TOKEN:
             loop_wakeup_drain(&host.shared.wakeup)
+        elif events[i].data.u64 >> 56 == REDIS_TOKEN_TAG:
+            front_on_event(host.front, events[i].data.u64, events[i].events)
         else:
             transport_on_event(host.transport, events[i].data.u64, events[i].events)
     take_submissions(host)
     take_written(host)
+    if host.front != NULL:
+        front_serve(host.front, began)
     take_snapshots(host)
     more[0] = process(host)
+    if host.front != NULL and front_flush(host.front):
+        more[0] = True
     spent = clock_monotonic_ns() - began
     # relaxed throughout: statistics
     host.shared.passes.fetch_add(1, memory_order_relaxed)
@@ -369,6 +402,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
             break
         if give_up_ns == 0:
             give_up_ns = clock_monotonic_ns() + host.config.shutdown_limit_ns
+            if host.front != NULL:
+                front_stop(host.front)
             hand_over(host)
         elif not busy(host) or clock_monotonic_ns() > give_up_ns:
             break
@@ -377,6 +412,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
             member_fail(host.members.data[i], OUTCOME_CLOSED, OUTCOME_UNKNOWN)
     while take_submissions(host):
         pass
+    if host.front != NULL:
+        front_flush(host.front)  # what the members' end answered; a client that is slow now does not get it
     return NULL
 
 
@@ -438,6 +475,8 @@ cdef void host_stop(Host* host, bint at_once) noexcept nogil:
 
 cdef void release_resources(Host* host) noexcept nogil:
     """Sockets, log and the lock of the directory: somebody may open the same directory as soon as this one is closed."""
+    if host.front != NULL:
+        front_close(host.front)
     if host.transport != NULL:
         transport_close(host.transport)
         host.transport = NULL
@@ -452,10 +491,11 @@ cdef void release_resources(Host* host) noexcept nogil:
 cdef void host_free(Host* host) noexcept nogil:
     cdef void* event
     cdef size_t i
+    release_resources(host)
+    front_free(host.front)
     for i in range(host.members.size):
         member_release(host.members.data[i])
     host.members.release()
-    release_resources(host)
     if host.shared != NULL:
         while queue_pop_batch(&host.shared.events, &event, 1):
             free(event)

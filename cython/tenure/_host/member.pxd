@@ -11,7 +11,7 @@ from tenure._core.state_machine cimport StateMachine
 from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport Wakeup
 from tenure._host.snapshotter cimport Snapshotter
-from tenure._host.waiter cimport Waiter
+from tenure._host.waiter cimport Caller
 from tenure._host.writer cimport WriteJob, Writer
 from tenure._net.transport cimport Transport
 from tenure._raft.state cimport Raft
@@ -47,13 +47,13 @@ cdef struct ApplyBatch:
 cdef struct PendingProposal:
     uint64_t index
     uint64_t term
-    Waiter* waiter
+    Caller caller
 
 cdef struct PendingRead:
     uint64_t read_id
     uint64_t index
     bint confirmed
-    Waiter* waiter
+    Caller caller
 
 cdef struct Outgoing:
     # A Ready that was taken; its acknowledgements leave when it and all before it are durable.
@@ -62,7 +62,7 @@ cdef struct Outgoing:
     Vec[Message] after_append
 
 cdef struct Answer:
-    Waiter* waiter
+    Caller caller
     uint64_t index
     uint64_t term
     Blob* value
@@ -157,13 +157,14 @@ cdef struct Member:
     int64_t oldest_write_ns     # CLOCK_MONOTONIC when the oldest write in flight was queued; 0 = none
     int32_t writes_in_flight
     int32_t last_role
+    uint64_t last_lead
     bint lease_was_valid
     bint stalled
     bint stopped                # failed or closed, and everybody was told
 
 
-cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t count, int64_t now_ns) noexcept nogil
-cdef void member_read(Member* m, Waiter* waiter, int64_t now_ns) noexcept nogil
+cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil
 cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
 cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil
 cdef void member_written(Member* m, WriteJob* job, int64_t now_ns) noexcept nogil

@@ -23,7 +23,7 @@ from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_push
 from tenure._core.wakeup cimport wakeup_notify
 from tenure._host.snapshots cimport snapshots_adopt, snapshots_release
-from tenure._host.waiter cimport Waiter, waiter_answer
+from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_push
 from tenure._net.transport cimport transport_send
 from tenure._raft.raft cimport (
@@ -45,6 +45,7 @@ from tenure._raft.types cimport (
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
+    ERR_STEPPED_DOWN,
     LEADER,
     OK,
     Entry,
@@ -95,7 +96,7 @@ cdef void publish_gauges(Member* m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------ inputs
 
-cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t count, int64_t now_ns) noexcept nogil:
+cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
     """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
     cdef PendingProposal pending
     cdef uint64_t first = 0
@@ -110,31 +111,31 @@ cdef void member_propose(Member* m, Blob** payloads, Waiter** waiters, size_t co
     for i in range(count):
         blob_release(payloads[i])
         if code != OK:
-            waiter_answer(waiters[i], code, 0, m.raft.term, m.raft.lead, NULL)
+            caller_answer(&callers[i], code, 0, m.raft.term, m.raft.lead, NULL)
             continue
         pending.index = first + i
         pending.term = m.raft.term
-        pending.waiter = waiters[i]
+        pending.caller = callers[i]
         m.proposals.push(pending)
     if code == OK:
         m.gauges.proposals.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
 
 
-cdef void member_read(Member* m, Waiter* waiter, int64_t now_ns) noexcept nogil:
+cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil:
     cdef PendingRead read
     cdef int code
     read.read_id = m.next_read_id
     m.next_read_id += 1
     read.index = 0
     read.confirmed = False
-    read.waiter = waiter
+    read.caller = caller[0]
     if not m.reads.push(read):
-        waiter_answer(waiter, ERR_OVERLOADED, 0, m.raft.term, m.raft.lead, NULL)
+        caller_answer(caller, ERR_OVERLOADED, 0, m.raft.term, m.raft.lead, NULL)
         return
     code = raft_read_index(m.raft, read.read_id, now_ns)
     if code != OK:
         m.reads.size -= 1
-        waiter_answer(waiter, code, 0, m.raft.term, m.raft.lead, NULL)
+        caller_answer(caller, code, 0, m.raft.term, m.raft.lead, NULL)
         return
     m.gauges.reads.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
 
@@ -240,7 +241,7 @@ cdef void take_reads(Member* m, Ready* ready) noexcept nogil:
                 m.reads.data[k].confirmed = True
                 m.reads.data[k].index = ready.reads.data[i].index
             else:
-                waiter_answer(m.reads.data[k].waiter, ready.reads.data[i].code, 0, m.raft.term, m.raft.lead, NULL)
+                caller_answer(&m.reads.data[k].caller, ready.reads.data[i].code, 0, m.raft.term, m.raft.lead, NULL)
                 m.reads.remove(k)
             break
 
@@ -249,7 +250,7 @@ cdef void answer_reads(Member* m) noexcept nogil:
     cdef size_t i, kept = 0
     for i in range(m.reads.size):
         if m.reads.data[i].confirmed and m.reads.data[i].index <= m.raft.log.applied:
-            waiter_answer(m.reads.data[i].waiter, OUTCOME_OK, m.raft.log.applied, m.raft.term, m.raft.lead, NULL)
+            caller_answer(&m.reads.data[i].caller, OUTCOME_OK, m.raft.log.applied, m.raft.term, m.raft.lead, NULL)
         else:
             m.reads.data[kept] = m.reads.data[i]
             kept += 1
@@ -268,9 +269,22 @@ cdef bint install(Member* m, const Snapshot* snapshot) noexcept nogil:
     m.unapplied_bytes = 0
     while m.proposals_head < m.proposals.size and m.proposals.data[m.proposals_head].index <= snapshot.index:
         # it may be among what the snapshot holds
-        waiter_answer(m.proposals.data[m.proposals_head].waiter, OUTCOME_UNKNOWN, 0, m.raft.term, m.raft.lead, NULL)
+        caller_answer(
+            &m.proposals.data[m.proposals_head].caller, OUTCOME_UNKNOWN, 0, m.raft.term, m.raft.lead, NULL)
         m.proposals_head += 1
     return True
+
+
+cdef void drop_unconfirmed_reads(Member* m) noexcept nogil:
+    """The leader that they were sent to is gone, and its answers with it: their callers ask again, under new ids."""
+    cdef size_t i, kept = 0
+    for i in range(m.reads.size):
+        if m.reads.data[i].confirmed:
+            m.reads.data[kept] = m.reads.data[i]
+            kept += 1
+        else:
+            caller_answer(&m.reads.data[i].caller, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
+    m.reads.size = kept
 
 
 cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
@@ -299,6 +313,9 @@ cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
         ready_release(&ready)
         member_fail(m, ERR_INVARIANT, OUTCOME_UNKNOWN)
         return False
+    if ready.soft_changed and ready.lead != m.last_lead:
+        m.last_lead = ready.lead
+        drop_unconfirmed_reads(m)
     for i in range(ready.committed.size):
         enough = enough and m.to_apply.push(ready.committed.data[i])
         m.unapplied_bytes += entry_bytes(&ready.committed.data[i])
@@ -331,15 +348,15 @@ cdef void settle(Member* m, const Entry* entry, Blob* value) noexcept nogil:
         pending = &m.proposals.data[m.proposals_head]
         m.proposals_head += 1
         if pending.index == entry.index and pending.term == entry.term:
-            answer.waiter = pending.waiter
+            answer.caller = pending.caller
             answer.index = entry.index
             answer.term = entry.term
             answer.value = value
             value = NULL
             if not m.answers.push(answer):
-                waiter_answer(answer.waiter, OUTCOME_UNKNOWN, 0, entry.term, 0, answer.value)
+                caller_answer(&answer.caller, OUTCOME_UNKNOWN, 0, entry.term, 0, answer.value)
         else:
-            waiter_answer(pending.waiter, OUTCOME_LOST, 0, entry.term, m.raft.lead, NULL)
+            caller_answer(&pending.caller, OUTCOME_LOST, 0, entry.term, m.raft.lead, NULL)
     blob_release(value)
     if m.proposals_head == m.proposals.size:
         m.proposals.clear()
@@ -355,8 +372,8 @@ cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
     for i in range(m.answers.size):
-        waiter_answer(
-            m.answers.data[i].waiter, OUTCOME_OK, m.answers.data[i].index, m.answers.data[i].term, m.raft.lead,
+        caller_answer(
+            &m.answers.data[i].caller, OUTCOME_OK, m.answers.data[i].index, m.answers.data[i].term, m.raft.lead,
             m.answers.data[i].value)
     m.answers.clear()
     answer_reads(m)
@@ -378,12 +395,19 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
     cdef Blob* value
     cdef uint64_t last = 0
     cdef size_t count = 0
+    cdef bint failed = False
     while m.apply_head < m.to_apply.size:
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         value = NULL
         if entry.data != NULL and entry.kind == ENTRY_NORMAL:
-            m.machine.apply(m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value)
+            if not m.machine.apply(
+                m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value
+            ):
+                blob_release(value)
+                m.apply_head -= 1  # counts as not applied
+                failed = True
+                break
             m.unapplied_bytes -= entry.data.size
             m.snapshots.applied_bytes += entry.data.size
         settle(m, entry, value)
@@ -396,6 +420,9 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         m.gauges.applied_entries.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
         drop_applied(m)
         finish_apply(m, last, now_ns)
+    if failed:
+        member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+        return False
     return m.apply_head < m.to_apply.size
 
 
@@ -479,12 +506,12 @@ cdef void member_fail(Member* m, int32_t code, int32_t outcome) noexcept nogil:
     m.gauges.failed.store(code, memory_order_relaxed)
     applied_fail(m.applied, code)
     for i in range(m.proposals_head, m.proposals.size):
-        waiter_answer(m.proposals.data[i].waiter, outcome, 0, m.raft.term, 0, NULL)
+        caller_answer(&m.proposals.data[i].caller, outcome, 0, m.raft.term, 0, NULL)
     m.proposals.clear()
     m.proposals_head = 0
     for i in range(m.reads.size):
-        waiter_answer(
-            m.reads.data[i].waiter, OUTCOME_CLOSED if code == OUTCOME_CLOSED else OUTCOME_FAILED, 0, m.raft.term, 0, NULL)
+        caller_answer(
+            &m.reads.data[i].caller, OUTCOME_CLOSED if code == OUTCOME_CLOSED else OUTCOME_FAILED, 0, m.raft.term, 0, NULL)
     m.reads.clear()
     emit(m, EVENT_FAILED, code)
 

@@ -40,7 +40,7 @@ from tenure._raft.log cimport log_matches, log_term
 from tenure._raft.progress cimport progress_of
 from tenure._raft.raft cimport raft_compact, raft_note_snapshot, raft_report_snapshot, raft_step
 from tenure._raft.state cimport SNAPSHOT, Progress
-from tenure._raft.types cimport ERR_MEMORY, LEADER, OK, Configuration, Entry, Message, Snapshot, entry_bytes
+from tenure._raft.types cimport ERR_MEMORY, LEADER, OK, Configuration, Message, Snapshot, entry_bytes
 from tenure._storage.directory cimport Directory
 from tenure._storage.error cimport (
     STORAGE_BAD_DIRECTORY, STORAGE_CORRUPT, STORAGE_FOREIGN, STORAGE_FULL, STORAGE_MEMORY, STORAGE_MISUSE,

@@ -31,6 +31,18 @@ cdef extern from "tenure/_host/waiter.hpp" namespace "tenure" nogil:
     Inbox* inbox_retain(Inbox* inbox) noexcept
 
 
+cdef struct Completion:
+    # A compiled caller on the loop's own thread, called back there exactly once; the struct is the caller's and lives until
+    # then. It takes over `value`. It must not call the member: it notes the outcome and acts on it later in the pass.
+    void (*done)(
+        Completion* self, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil
+
+cdef struct Caller:
+    # Who wants the outcome: one of the two, or nobody.
+    Waiter* waiter
+    Completion* completion
+
+
 cdef void waiter_release(Waiter* waiter) noexcept nogil
 cdef void inbox_release(Inbox* inbox) noexcept nogil
 # The answering side; gives up its reference. Takes over `value`.
@@ -38,3 +50,6 @@ cdef void waiter_answer(
     Waiter* waiter, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil
 # The caller, without the GIL: 1 answered, 0 the deadline (CLOCK_MONOTONIC) passed, -1 a signal came.
 cdef int waiter_wait(Waiter* waiter, int64_t deadline_ns) noexcept nogil
+# For either kind of caller; takes over `value`.
+cdef void caller_answer(
+    const Caller* caller, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil

@@ -66,6 +66,14 @@ cdef void waiter_answer(
     inbox_release(inbox)
 
 
+cdef void caller_answer(
+        const Caller* caller, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
+    if caller.completion != NULL:
+        caller.completion.done(caller.completion, code, index, term, leader, value)
+    else:
+        waiter_answer(caller.waiter, code, index, term, leader, value)
+
+
 cdef Inbox* inbox_retain_of(Waiter* waiter) noexcept nogil:
     from_waiter = waiter.inbox
     return inbox_retain(from_waiter) if from_waiter != NULL else NULL

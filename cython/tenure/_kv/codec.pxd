@@ -18,7 +18,7 @@ from tenure._core.vec cimport Vec
 cdef enum:
     COMMAND_VERSION = 1
     COMMAND_HEAD_BYTES = 24
-    VALUE_LIMIT_BYTES = 536870912                         # what APPEND may grow a value to
+    VALUE_LIMIT_BYTES = 67108864                          # of a key or value; far above what a message may carry
 
 # What a command may ask for. `key` and so on are arguments; `until` is the instant in the head (milliseconds of the wall
 # clock, 0 for none). An instant that is not after the commit timestamp ends the key at once.

@@ -4,7 +4,7 @@ Nothing here trusts its input: sizes are compared with what is left before anyth
 whole, with every command inside a batch, before the first of it takes effect.
 """
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, UINT32_MAX
+from libc.stdint cimport INT64_MAX, UINT32_MAX
 from libc.string cimport memcpy
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -120,6 +120,8 @@ cdef bint check(const char* bytes, uint32_t size, Command* command, bint inside)
         length = load[uint32_t](at)
         at += 4
         if length > <uint64_t> (end - at):
+            return False
+        if length > VALUE_LIMIT_BYTES and command.opcode != OP_BATCH:
             return False
         if command.opcode == OP_BATCH and not check(at, length, &nested, True):
             return False

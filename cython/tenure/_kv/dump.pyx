@@ -11,8 +11,9 @@ the cut has a later timestamp and is passed over.
 
 The price: values overwritten before the cursor comes live until then. Nothing is copied for the dump's sake.
 
-The format: eight bytes of name, version (4), zero (4), commit timestamp, ceiling, number of items, state hash (8 each); then for
-each item size of key (4), size of value (4), expiry (8), commit timestamp (8), key, value. Little-endian. Order means nothing.
+The format: eight bytes of name, version (4), zero (4), commit timestamp, ceiling, number of items, state hash (8 each); then
+for each item size of key (4), size of value (4), expiry (8), commit timestamp (8), key, value. Little-endian. Order means
+nothing.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t
@@ -25,7 +26,7 @@ from tenure._kv.store cimport (
     STORE_FAILED, STORE_FOUND, StoreCode, store_ceiling_ts, store_insert, store_new, store_publish, store_release,
     store_retain, store_state_hash
 )
-from tenure._kv.table cimport SHARDS, Shard, Table, item_free, table_free_some
+from tenure._kv.table cimport SHARDS, Pool, Shard, Table, pool_return, table_free_some
 
 cdef enum:
     DUMP_VERSION = 1
@@ -123,16 +124,16 @@ cdef void take_away(Shard* shard, Item** retained, Table* live, Table* old) noex
     shard.dump_open = False
 
 
-cdef void free_kept(Item* retained, Table* live, Table* old) noexcept nogil:
+cdef void free_kept(Pool* pool, Item* retained, Table* live, Table* old) noexcept nogil:
     cdef Item* following
     while retained != NULL:
         following = retained.next
-        item_free(retained)
+        pool_return(pool, retained)
         retained = following
     if live.buckets != NULL:
-        table_free_some(live, <uint64_t> -1)
+        table_free_some(pool, live, <uint64_t> -1, True)
     if old.buckets != NULL:
-        table_free_some(old, <uint64_t> -1)
+        table_free_some(pool, old, <uint64_t> -1, True)
 
 
 cdef bint step(Dump* dump, Vec[char]* out) noexcept nogil:
@@ -165,7 +166,7 @@ cdef bint step(Dump* dump, Vec[char]* out) noexcept nogil:
         if finished:
             take_away(shard, &retained, &live, &old)
     shard.lock.unlock()
-    free_kept(emitted, &live, &old)
+    free_kept(&dump.store.pool, emitted, &live, &old)
     if finished:
         dump.shard += 1
         dump.stage = STAGE_LIVE
@@ -210,7 +211,7 @@ cdef void dump_close(Dump* dump) noexcept nogil:
         shard.lock.lock()
         take_away(shard, &retained, &live, &old)
         shard.lock.unlock()
-        free_kept(retained, &live, &old)
+        free_kept(&dump.store.pool, retained, &live, &old)
     # release: the shards are free of this dump before the next begins
     dump.store.dumping.store(0, memory_order_release)
     store_release(dump.store)

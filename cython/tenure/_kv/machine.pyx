@@ -5,7 +5,8 @@ from any thread, linearizable after a fence. Before that (in tests and tools) `a
 one thread at a time.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -34,9 +35,9 @@ cdef enum:
 
 # ---- the functions of the state machine
 
-cdef void machine_apply(
+cdef bint machine_apply(
         void* self, uint64_t index, uint64_t term, const char* command, uint32_t size, Blob** result) noexcept nogil:
-    store_apply(<Store*> self, command, size, result)
+    return store_apply(<Store*> self, command, size, result)
 
 
 cdef uint64_t machine_hash(void* self) noexcept nogil:
@@ -115,6 +116,7 @@ cdef extern from "<string.h>" nogil:
     void* memcpy_bytes "memcpy"(void* into, const void* source, size_t size) noexcept
 
 
+@cython.final
 cdef class KeyValueMachine(NativeMachine):
     """The native key-value store of one group."""
 

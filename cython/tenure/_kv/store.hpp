@@ -6,6 +6,7 @@
 
 #include "tenure/_core/blob.hpp"
 #include "tenure/_core/vec.hpp"
+#include "tenure/_kv/pool.hpp"
 #include "tenure/_kv/table.hpp"
 
 namespace tenure {
@@ -28,6 +29,7 @@ struct Store {
     uint64_t digest_sum;
     bool holding;                          // the shards that the entry touches are locked until its end
     uint32_t dumps;                        // how many were begun
+    Pool pool;                             // of all items, also of those that a dump keeps
     Vec<char> out;                         // the result being built
     Vec<Table> flushed;                    // tables out of use, freed a little with every entry
     Vec<Item*> dropped;                    // items taken out under a lock that is still held

@@ -16,7 +16,7 @@ from libcpp.atomic cimport atomic
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport Slice
-from tenure._kv.table cimport Item, Shard, Table
+from tenure._kv.table cimport Item, Pool, Shard, Table
 
 
 cdef extern from "tenure/_kv/store.hpp" namespace "tenure" nogil:
@@ -35,6 +35,7 @@ cdef extern from "tenure/_kv/store.hpp" namespace "tenure" nogil:
         uint64_t digest_sum
         bint holding
         uint32_t dumps
+        Pool pool
         Vec[char] out
         Vec[Table] flushed
         Vec[Item*] dropped
@@ -60,6 +61,9 @@ cdef void store_release(Store* store) noexcept nogil
 # One committed command. The result is a new reference, null for the empty result. Pure: the same commands in the same
 # order give the same results, contents and state hash in every store. False once memory ran out: the member must fail.
 cdef bint store_apply(Store* store, const char* command, uint32_t size, Blob** result) noexcept nogil
+# A hint, a few commands ahead of store_apply: fetches what it will meet first. `stage` 0 fetches the bucket of the command's
+# first key; 1, some commands later, the first item in it. Reads only; the bytes need not be a command.
+cdef void store_prefetch(Store* store, const char* command, uint32_t size, int stage) noexcept nogil
 # Frees up to `limit` items of flushed tables; every entry does a little of it. True when there is more.
 cdef bint store_free_some(Store* store, uint64_t limit) noexcept nogil
 # Replaces everything in `store` by what `source` holds (not shared with anyone, same seed); `source` is left empty.
@@ -86,8 +90,8 @@ cdef StoreCode store_get_copy(
 cdef StoreCode store_get_many(
     Store* store, const Slice* keys, uint32_t count, int64_t now_ms, Found found, void** contexts, StoreCode* codes
 ) noexcept nogil
-# Keys that have expired at `now_ms`, for a command that collects them: looks at one bucket chain or more, from `cursor` (0 at
-# the start) on, until `limit` keys are found or `steps` buckets were seen. The new cursor; 0 at the end.
+# Keys that have expired at `now_ms`, for a command that collects them: looks at buckets from `cursor` (0 at the start) on,
+# until `limit` keys are found (or a few more) or `steps` buckets were seen. The new cursor; 0 at the end.
 cdef uint64_t store_find_expired(
     Store* store, uint64_t cursor, int64_t now_ms, uint32_t limit, uint32_t steps, Found found, void* context
 ) noexcept nogil
@@ -99,4 +103,3 @@ cdef bint store_failed(Store* store) noexcept nogil
 # The instant at which a read that begins now judges expiry: the wall clock, but neither before the last commit nor above
 # the ceiling. Without a ceiling time moves with commits only.
 cdef int64_t store_read_ms(Store* store, int64_t wall_ms) noexcept nogil
-

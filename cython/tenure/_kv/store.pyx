@@ -21,15 +21,16 @@ from libcpp.atomic cimport (
 
 from tenure._core.blob cimport blob_new, blob_release, blob_retain
 from tenure._kv.codec cimport (
-    CAS_ABSENT, COUNTER_BITS, ERROR_FAILED, ERROR_MALFORMED, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE,
+    CAS_ABSENT, COMMAND_HEAD_BYTES, COUNTER_BITS,
+    ERROR_FAILED, ERROR_MALFORMED, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE,
     OP_APPEND, OP_BATCH, OP_CAS, OP_CEILING, OP_COLLECT, OP_DEL, OP_EXPIREAT, OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY,
-    OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX,
-    VALUE_LIMIT_BYTES, Command, Opcode, command_check, command_next, integer_format, integer_parse, put_array, put_bytes,
+    OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX,
+    VALUE_LIMIT_BYTES, Command, command_check, command_next, integer_format, integer_parse, put_array, put_bytes,
     put_error, put_integer, put_item_begin, put_item_end, put_kind, slice_integer
 )
 from tenure._kv.table cimport (
-    ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_free, item_new, item_room, shard_find, shard_insert,
-    shard_pins, shard_prepare, shard_replace, sip_hash, table_free_some
+    ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_new, pool_free, pool_merge, pool_release, pool_room,
+    shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash, table_free_some
 )
 
 cdef extern from *:
@@ -62,6 +63,7 @@ cdef enum:
     COMMON_ONE = 3
     IN_PLACE_BYTES = 1024       # longer values are copied before the lock is taken, not under it
     FREED_AT_ONCE = 32          # items of flushed tables freed with every entry
+    PREFETCHED_KEY_BYTES = 256  # longer keys are hashed once only
     KEPT_OUT_BYTES = 65536      # a result buffer that has grown beyond this is given back
 
 
@@ -111,16 +113,17 @@ cdef void store_release(Store* store) noexcept nogil:
         return
     for i in range(SHARDS):
         if store.shards[i].live.buckets != NULL:
-            table_free_some(&store.shards[i].live, <uint64_t> -1)
+            table_free_some(&store.pool, &store.shards[i].live, <uint64_t> -1, False)
         if store.shards[i].old.buckets != NULL:
-            table_free_some(&store.shards[i].old, <uint64_t> -1)
+            table_free_some(&store.pool, &store.shards[i].old, <uint64_t> -1, False)
     for k in range(store.flushed.size):
-        table_free_some(&store.flushed[k], <uint64_t> -1)
+        table_free_some(&store.pool, &store.flushed[k], <uint64_t> -1, False)
     for i in range(4):
         blob_release(store.common[i])
     store.out.release()
     store.flushed.release()
     store.dropped.release()
+    pool_release(&store.pool)
     store_deallocate(store)
 
 
@@ -202,7 +205,7 @@ cdef bint drop(Store* store, Shard* shard, Item* item, bint pinned) noexcept nog
 cdef void free_dropped(Store* store) noexcept nogil:
     cdef size_t i
     for i in range(store.dropped.size):
-        item_free(store.dropped[i])
+        pool_free(&store.pool, store.dropped[i])
     store.dropped.clear()
 
 
@@ -235,8 +238,8 @@ cdef bint put(
     if expires_ms != 0 and expires_ms <= ms_of(store.commit_ts):
         return remove(store, place)
     if before != NULL and size <= IN_PLACE_BYTES and (
-            item_room(ITEM_HEAD_BYTES + before.key_size + before.value_size)
-            == item_room(ITEM_HEAD_BYTES + before.key_size + size)):
+            pool_room(ITEM_HEAD_BYTES + before.key_size + before.value_size)
+            == pool_room(ITEM_HEAD_BYTES + before.key_size + size)):
         begin_change(store, shard)
         if not shard_pins(shard, before):
             store.digest_sum -= before.digest
@@ -253,7 +256,7 @@ cdef bint put(
             end_change(store, shard)
             return True
         end_change(store, shard)
-    item = item_new(place.key.data, place.key.size, size)
+    item = item_new(&store.pool, place.key.data, place.key.size, size)
     if item == NULL:
         return False
     memcpy(item.value(), head, head_size)
@@ -268,7 +271,7 @@ cdef bint put(
     begin_change(store, shard)
     enough = shard_prepare(shard, &freed)
     if not enough:
-        item_free(item)
+        pool_free(&store.pool, item)
     elif before != NULL:
         shard_replace(shard, before, item)
         enough = drop(store, shard, before, shard_pins(shard, before))
@@ -598,6 +601,21 @@ cdef bint store_apply(Store* store, const char* bytes, uint32_t size, Blob** res
     return enough
 
 
+cdef void store_prefetch(Store* store, const char* bytes, uint32_t size, int stage) noexcept nogil:
+    cdef uint32_t key_size
+    cdef uint64_t hash
+    cdef Shard* shard
+    if size < COMMAND_HEAD_BYTES + 4:
+        return
+    memcpy(&key_size, bytes + COMMAND_HEAD_BYTES, 4)
+    if key_size > size - COMMAND_HEAD_BYTES - 4 or key_size > PREFETCHED_KEY_BYTES:
+        return
+    hash = sip_hash(store.seed0, store.seed1, bytes + COMMAND_HEAD_BYTES + 4, key_size)
+    shard = shard_of(store, hash)
+    if shard.live.buckets != NULL:
+        shard_prefetch(shard, <uint32_t> (hash >> SHARD_BITS), stage)
+
+
 cdef void store_publish(Store* store) noexcept nogil:
     # relaxed: this thread is the only writer
     cdef uint64_t ceiling_ts = store.ceiling_ts.load(memory_order_relaxed)
@@ -609,7 +627,8 @@ cdef void store_publish(Store* store) noexcept nogil:
 
 
 cdef bint store_free_some(Store* store, uint64_t limit) noexcept nogil:
-    if store.flushed.size != 0 and table_free_some(&store.flushed[store.flushed.size - 1], limit):
+    if store.flushed.size != 0 and table_free_some(
+            &store.pool, &store.flushed[store.flushed.size - 1], limit, False):
         store.flushed.size -= 1
     return store.flushed.size != 0
 
@@ -637,7 +656,7 @@ cdef bint store_adopt(Store* store, Store* source) noexcept nogil:
     cdef bint enough
     cdef int i
     lock_mask(store, <uint64_t> -1)
-    enough = retire_tables(store)
+    enough = pool_merge(&store.pool, &source.pool) and retire_tables(store)
     if enough:
         for i in range(SHARDS):
             store.shards[i].live = source.shards[i].live
@@ -736,25 +755,32 @@ cdef StoreCode store_get_many(
     return STORE_FOUND
 
 
+cdef uint32_t report_expired(Item* item, int64_t now_ms, Found found, void* context) noexcept nogil:
+    cdef uint32_t taken = 0
+    while item != NULL:
+        if has_expired(item, now_ms):
+            found(context, item.key(), item.key_size, item.expires_ms)
+            taken += 1
+        item = item.next
+    return taken
+
+
 cdef uint64_t store_find_expired(
         Store* store, uint64_t cursor, int64_t now_ms, uint32_t limit, uint32_t steps, Found found, void* context
 ) noexcept nogil:
-    # the cursor is a shard and a bucket of its live table: a table that grows meanwhile only makes the walk miss keys,
-    # which the next walk finds
+    # the cursor is a shard and a bucket: of its live table, and of the old one while it grows. Keys that are moved behind
+    # the cursor are missed; the next walk finds them
     cdef uint64_t bucket = cursor >> SHARD_BITS
     cdef uint32_t i = <uint32_t> (cursor & (SHARDS - 1))
+    cdef uint32_t taken = 0
     cdef Shard* shard
-    cdef Item* item
-    while i < SHARDS and steps > 0 and limit > 0:
+    while i < SHARDS and steps > 0 and taken < limit:
         shard = &store.shards[i]
         shard.lock.lock()
-        while steps > 0 and limit > 0 and shard.live.buckets != NULL and bucket <= shard.live.mask:
-            item = shard.live.buckets[bucket]
-            while item != NULL:
-                if has_expired(item, now_ms):
-                    found(context, item.key(), item.key_size, item.expires_ms)
-                    limit -= 1 if limit > 0 else 0
-                item = item.next
+        while steps > 0 and taken < limit and shard.live.buckets != NULL and bucket <= shard.live.mask:
+            if shard.old.buckets != NULL and bucket <= shard.old.mask:
+                taken += report_expired(shard.old.buckets[bucket], now_ms, found, context)
+            taken += report_expired(shard.live.buckets[bucket], now_ms, found, context)
             bucket += 1
             steps -= 1
         if shard.live.buckets == NULL or bucket > shard.live.mask:

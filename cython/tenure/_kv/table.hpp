@@ -1,7 +1,7 @@
 // The layout of the store: items, their buckets, and the 64 shards that the keys fall into. The logic is in `table.pyx`.
 //
-// An item is one allocation: this head, the key, the value. Its room is rounded up as malloc would do, so that a value of
-// about the same length is written in place. For versions at older snapshots there will be a chain from the newest item
+// An item is one allocation: this head, the key, the value. Its room is rounded up (`pool.hpp`), so that a value of about
+// the same length is written in place. For versions at older snapshots there will be a chain from the newest item
 // of a key to its predecessors: `commit_ts` is already the order of that chain, and the link takes the 8 bytes that the
 // limit of 100 bytes of overhead a key still leaves.
 //
@@ -86,12 +86,16 @@ struct alignas(64) Shard {
 // The test seam for memory that runs out: the allocations left before every further one fails; negative: no limit.
 inline std::atomic<int64_t> allocations_left{-1};
 
-inline void* kv_allocate(std::size_t bytes, bool zeroed) noexcept {
+inline bool kv_may_allocate() noexcept {
     // relaxed: the seam orders nothing; in production the value never changes
-    if (__builtin_expect(allocations_left.load(std::memory_order_relaxed) >= 0, 0)) {
-        if (allocations_left.load(std::memory_order_relaxed) == 0) return nullptr;
-        allocations_left.fetch_sub(1, std::memory_order_relaxed);
-    }
+    if (__builtin_expect(allocations_left.load(std::memory_order_relaxed) < 0, 1)) return true;
+    if (allocations_left.load(std::memory_order_relaxed) == 0) return false;
+    allocations_left.fetch_sub(1, std::memory_order_relaxed);
+    return true;
+}
+
+inline void* kv_allocate(std::size_t bytes, bool zeroed) noexcept {
+    if (!kv_may_allocate()) return nullptr;
     return zeroed ? std::calloc(1, bytes) : std::malloc(bytes);
 }
 

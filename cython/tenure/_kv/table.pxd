@@ -54,7 +54,17 @@ cdef extern from "tenure/_kv/table.hpp" namespace "tenure" nogil:
     const size_t ITEM_HEAD_BYTES
     atomic[int64_t] allocations_left
     void* kv_allocate(size_t bytes, bint zeroed) noexcept
-    size_t item_room(size_t bytes) noexcept
+
+cdef extern from "tenure/_kv/pool.hpp" namespace "tenure" nogil:
+    cdef cppclass Pool:
+        pass
+
+    size_t pool_room(size_t bytes) noexcept               # what an item of so many bytes really takes
+    bint pool_merge(Pool* pool, Pool* source) noexcept
+    void pool_release(Pool* pool) noexcept
+    Item* pool_take(Pool* pool, size_t bytes) noexcept
+    void pool_free(Pool* pool, Item* item) noexcept       # the apply thread
+    void pool_return(Pool* pool, Item* item) noexcept     # any other
 
 
 cdef enum:
@@ -64,13 +74,13 @@ cdef enum:
     MOVED_AT_ONCE = 4                                     # buckets of a growing shard moved by one write to it
 
 
-# A new item without a value yet; null without memory. Any thread.
-cdef Item* item_new(const char* key, uint32_t key_size, uint32_t value_size) noexcept nogil
-# Any thread that owns the item.
-cdef void item_free(Item* item) noexcept nogil
+# A new item without a value yet; null without memory.
+cdef Item* item_new(Pool* pool, const char* key, uint32_t key_size, uint32_t value_size) noexcept nogil
 
 # The item of a key or null. The apply thread, or whoever holds the lock.
 cdef Item* shard_find(const Shard* shard, uint32_t hash, const char* key, uint32_t key_size) noexcept nogil
+# Fetches the key's bucket (stage 0) or the first item in it (stage 1) into the cache. The apply thread.
+cdef void shard_prefetch(const Shard* shard, uint32_t hash, int stage) noexcept nogil
 # Before items are inserted: tables for one more. False without memory. Grows, and moves a few buckets along.
 cdef bint shard_prepare(Shard* shard, Table* freed) noexcept nogil
 cdef void shard_insert(Shard* shard, Item* item) noexcept nogil
@@ -79,5 +89,6 @@ cdef void shard_replace(Shard* shard, Item* gone, Item* item) noexcept nogil
 # Whether a dump still needs this item as it is.
 cdef bint shard_pins(const Shard* shard, const Item* item) noexcept nogil
 
-# Frees up to `limit` items or buckets of a table out of use, and the table when nothing is left (then True).
-cdef bint table_free_some(Table* table, uint64_t limit) noexcept nogil
+# Frees up to `limit` items or buckets of a table out of use, and the table when nothing is left (then True). Any thread; one
+# that is not the apply thread's says `elsewhere`.
+cdef bint table_free_some(Pool* pool, Table* table, uint64_t limit, bint elsewhere) noexcept nogil

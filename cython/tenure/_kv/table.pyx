@@ -11,9 +11,12 @@ from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 from libcpp.atomic cimport memory_order_relaxed
 
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void* address) noexcept
 
-cdef Item* item_new(const char* key, uint32_t key_size, uint32_t value_size) noexcept nogil:
-    cdef Item* item = <Item*> kv_allocate(item_room(ITEM_HEAD_BYTES + key_size + value_size), False)
+
+cdef Item* item_new(Pool* pool, const char* key, uint32_t key_size, uint32_t value_size) noexcept nogil:
+    cdef Item* item = pool_take(pool, ITEM_HEAD_BYTES + key_size + value_size)
     if item == NULL:
         return NULL
     item.next = NULL
@@ -28,14 +31,19 @@ cdef Item* item_new(const char* key, uint32_t key_size, uint32_t value_size) noe
     return item
 
 
-cdef void item_free(Item* item) noexcept nogil:
-    free(item)
-
-
 cdef inline Item** chain_of(const Shard* shard, uint32_t hash) noexcept nogil:
     if shard.old.buckets != NULL and (hash & shard.old.mask) >= shard.moved:
         return &shard.old.buckets[hash & shard.old.mask]
     return &shard.live.buckets[hash & shard.live.mask]
+
+
+cdef void shard_prefetch(const Shard* shard, uint32_t hash, int stage) noexcept nogil:
+    cdef Item** chain = chain_of(shard, hash)
+    if stage == 0:
+        prefetch(chain)
+    else:
+        prefetch(chain[0])
+        prefetch(<char*> chain[0] + 64)
 
 
 cdef Item* shard_find(const Shard* shard, uint32_t hash, const char* key, uint32_t key_size) noexcept nogil:
@@ -54,6 +62,7 @@ cdef void move_some(Shard* shard, Table* freed) noexcept nogil:
     cdef Item* following
     cdef Item** bucket
     cdef int _i
+    cdef uint64_t i
     for _i in range(MOVED_AT_ONCE):
         item = shard.old.buckets[shard.moved]
         shard.old.buckets[shard.moved] = NULL
@@ -70,6 +79,11 @@ cdef void move_some(Shard* shard, Table* freed) noexcept nogil:
             shard.old.mask = 0
             shard.moved = 0
             return
+    # the next buckets are moved by the next write to this shard: their items are on the way by then, and where they go to
+    for i in range(shard.moved, min(shard.moved + MOVED_AT_ONCE, shard.old.mask + 1)):
+        prefetch(shard.old.buckets[i])
+    prefetch(&shard.live.buckets[shard.moved])
+    prefetch(&shard.live.buckets[shard.moved + shard.old.mask + 1])
 
 
 cdef bint shard_prepare(Shard* shard, Table* freed) noexcept nogil:
@@ -117,14 +131,17 @@ cdef bint shard_pins(const Shard* shard, const Item* item) noexcept nogil:
     return shard.dump_open and item.commit_ts <= shard.cut and item.dumped != shard.dump_number
 
 
-cdef bint table_free_some(Table* table, uint64_t limit) noexcept nogil:
+cdef bint table_free_some(Pool* pool, Table* table, uint64_t limit, bint elsewhere) noexcept nogil:
     cdef Item* item
     cdef uint64_t _i
     for _i in range(limit):
         item = table.buckets[table.mask]                  # from the last bucket down: the mask is the place in the work
         if item != NULL:
             table.buckets[table.mask] = item.next
-            item_free(item)
+            if elsewhere:
+                pool_return(pool, item)
+            else:
+                pool_free(pool, item)
         elif table.mask == 0:
             free(table.buckets)
             table.buckets = NULL

@@ -20,7 +20,7 @@ what it should have made durable, as kernels do.
 Any thread; one mutex guards everything and is not held while a sync stalls.
 """
 
-from libc.errno cimport EINVAL, EIO, ENOENT, ENOMEM
+from libc.errno cimport EIO, ENOENT, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strcmp, strlen, strncmp

@@ -30,8 +30,8 @@ from tenure._storage.error cimport (
     STORAGE_BAD_DIRECTORY, STORAGE_CORRUPT, STORAGE_FOREIGN, STORAGE_MEMORY, STORAGE_NEWER_FORMAT,
 )
 from tenure._storage.file_seam cimport (
-    PATH_BYTES, FileName, directory_list, directory_sync, file_close, file_open, file_read, file_size, file_sync,
-    file_unlink, file_write, path_join,
+    PATH_BYTES, FileName, directory_list, directory_sync, file_close, file_open, file_preallocate, file_read, file_size,
+    file_sync, file_unlink, file_write, path_join,
 )
 from tenure._storage.format cimport (
     BATCH_CLOSES, BATCH_MAGIC, FORMAT_VERSION, RECORD_ENTRY, RECORD_HARD_STATE, RECORD_IS_BASE, RECORD_LAST_INDEX,
@@ -244,9 +244,8 @@ cdef int replay_body(Recovery* recovery, uint64_t size, uint32_t count) noexcept
     """Every record of a batch whose checksum holds. 0 or a StorageCode."""
     cdef RecordHeader record
     cdef uint64_t at = 0
-    cdef uint32_t i
     cdef int result
-    for i in range(count):
+    for _ in range(count):
         if size - at < sizeof(record):
             return STORAGE_CORRUPT
         memcpy(&record, recovery.body.data + at, sizeof(record))
@@ -578,6 +577,9 @@ cdef bint read_segments(
 cdef bint repair(Wal* wal, const Vec[uint64_t]* sequences, Scan* unclosed, Scan* last) noexcept nogil:
     if unclosed.fd >= 0 and not finish_turning_over(wal, unclosed, last):
         return False
+    # a file cut short gets its blocks back where there are any; without them the next batch begins a new segment
+    if last.size < last.capacity and file_preallocate(last.fd, last.capacity) == 0:
+        last.size = last.capacity
     if not cut_tail(wal, last):
         return False
     if last.dirty:

@@ -7,7 +7,7 @@ from tenure._storage.format cimport BatchHeader
 from tenure._storage.wal cimport Wal
 
 cdef enum:
-    RESERVE_BYTES = 32768       # of each segment, at most an eighth: for terms, votes and promises on a full disk
+    RESERVE_BYTES = 32768       # of each segment, at most an eighth: for all but entries on a full disk
 
 cdef uint64_t segment_reserve(uint64_t capacity) noexcept nogil
 cdef void segment_path(const Wal* wal, uint64_t sequence, char* into) noexcept nogil

@@ -44,7 +44,7 @@ cdef struct Wal:
     uint64_t oldest_needed      # the first segment that recovery needs
     Vec[char] batch             # room for a BatchHeader, then records
     uint32_t record_count
-    bint has_bulk               # entries or snapshots: not for the reserve
+    bint has_entries            # not for the reserve
     bint has_snapshots
     Vec[RecoveredGroup] recovered
     uint64_t torn_offset

@@ -10,9 +10,9 @@ first batch; every segment but the last is closed; and older segments can be del
 its snapshot are in them.
 
 **A full disk.** Blocks are allocated when a segment is made, so that the disk is full only when the next one cannot be made.
-The end of each segment is a reserve. While the next segment cannot be made, batches of nothing but hard states go
-there: terms, votes and promises still persist, before and after a restart. A batch with entries or snapshots stops the log
-with STORAGE_FULL, but its hard states are still written to the reserve.
+The end of each segment is a reserve. While the next segment cannot be made, batches without entries go there: terms, votes
+and promises still persist, before and after a restart, and so do the snapshots by which segments can be deleted and
+room is made. A batch with entries stops the log with STORAGE_FULL, but its hard states are still written to the reserve.
 
 **Failure.** After the first failure the log is dead and every call answers the same: nothing is asked of the file again, and
 a sync that failed is never repeated. One thread at a time.
@@ -51,7 +51,7 @@ from tenure._storage.segment cimport (
 
 import os
 
-from tenure._storage import records
+from tenure._storage import records as shapes
 from tenure.errors import Closed, InvalidArgument
 
 
@@ -402,7 +402,7 @@ cdef int reset_batch(Wal* wal) noexcept nogil:
         return wal_fail(wal, STORAGE_MEMORY, 0, 0, wal.path)
     wal.batch.size = sizeof(BatchHeader)
     wal.record_count = 0
-    wal.has_bulk = wal.has_snapshots = False
+    wal.has_entries = wal.has_snapshots = False
     for i in range(wal.groups.size):
         wal.groups.data[i].hard_changed = False
     return STORAGE_OK
@@ -439,7 +439,7 @@ cdef int wal_add(Wal* wal, uint32_t group, const HardState* hard, const Entry* e
                 entry.data.bytes() if size else NULL, size):
             return wal_fail(wal, STORAGE_MEMORY, 0, 0, wal.path)
         wal.record_count += 1
-        wal.has_bulk = True
+        wal.has_entries = True
     return STORAGE_OK
 
 
@@ -458,7 +458,7 @@ cdef int wal_add_snapshot(Wal* wal, uint32_t group, const Snapshot* snapshot) no
             or not put_snapshot(&wal.batch, SNAPSHOT_VOIDS if voids else 0, group, log.snapshot)):
         return wal_fail(wal, STORAGE_MEMORY, 0, 0, wal.path)
     wal.record_count += 1
-    wal.has_bulk = wal.has_snapshots = True
+    wal.has_snapshots = True
     return STORAGE_OK
 
 
@@ -504,7 +504,7 @@ cdef int write_or_turn_over(Wal* wal) noexcept nogil:
         return wal.error.code
     if storage_code_of(result) != STORAGE_FULL:
         return wal_fail_errno(wal, result, 0, wal.path)
-    if wal.has_bulk:
+    if wal.has_entries:
         write_hard_states_only(wal)     # its failure changes nothing in the answer
         return wal_fail(wal, STORAGE_FULL, result, wal.tail, wal.path)
     if not fits(wal, 0):
@@ -583,7 +583,7 @@ cdef object recovered_group(RecoveredGroup* found):
     cdef Configuration* members = &found.snapshot.configuration
     snapshot = None
     if found.has_snapshot:
-        snapshot = records.Snapshot(
+        snapshot = shapes.Snapshot(
             found.snapshot.index, found.snapshot.term, ids(members.voters, members.voters_count),
             ids(members.outgoing, members.outgoing_count), ids(members.learners, members.learners_count),
             ids(members.learners_next, members.learners_next_count), bool(members.auto_leave))
@@ -591,9 +591,9 @@ cdef object recovered_group(RecoveredGroup* found):
     for i in range(found.entries.size):
         entry = &found.entries.data[i]
         data = entry.data.bytes()[:entry.data.size] if entry.data != NULL else b""
-        entries.append(records.Entry(entry.term, entry.index, data, entry.kind))
-    hard = records.HardState(found.hard.term, found.hard.vote, found.hard.commit, found.hard.promise_bound_ns)
-    return records.RecoveredGroup(hard, snapshot, entries)
+        entries.append(shapes.Entry(entry.term, entry.index, data, entry.kind))
+    hard = shapes.HardState(found.hard.term, found.hard.vote, found.hard.commit, found.hard.promise_bound_ns)
+    return shapes.RecoveredGroup(hard, snapshot, entries)
 
 
 @cython.final
@@ -696,7 +696,7 @@ cdef class WriteAheadLog:
             code = wal_compact(wal)
         self.check(code)
 
-    def recovered(self) -> dict[int, records.RecoveredGroup]:
+    def recovered(self) -> dict[int, shapes.RecoveredGroup]:
         """What the directory held when it was opened, by group."""
         cdef Wal* wal = self.alive()
         cdef size_t i

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     """One entry of a group's log."""
 
     term: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks an entry for
     data: bytes = b""
     kind: int = 0
 
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 class Snapshot(NamedTuple):
     """Where a group's log starts, and who its members were there."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks an entry for
     term: int
     voters: tuple[int, ...] = ()
     outgoing: tuple[int, ...] = ()

@@ -23,9 +23,10 @@ import time
 import uuid
 import weakref
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from tenure._core.clock import granularity_ns, now_ns
+from tenure._core.fence import FencedRead
 from tenure._core.state_machine import NativeMachine
 from tenure._host.core import PROPOSE, READ, STEP_DOWN, TRANSFER, CoreError, HostCore
 from tenure.config import Config, check_listen_address, refuse
@@ -56,16 +57,25 @@ NAMED_GAUGES = frozenset(
 )
 
 
+class LeaseRead(Protocol):
+    """The type of `NativeEngine.lease_read`."""
+
+    def __call__(self, *, timeout: float | None = None) -> int: ...
+
+
 class NativeEngine:
     """The engine that tenure brings along: an `Engine`, a `LeaseProvider` and a `LeaseReader`.
 
     Attributes:
         aio: the same calls for asyncio.
+        lease_read: `lease_read(*, timeout=None)`, compiled: by the lease where it holds, else by `linearizable_read`,
+            whose errors it raises; returns the applied index.
         try_lease_read: the compiled fence itself: the applied index if the lease covers this instant, else None. Never
             blocks and never raises; one answer serves the call that it was made for and none that begins later.
     """
 
     aio: AsyncEngine
+    lease_read: LeaseRead
     try_lease_read: Callable[[], int | None]
 
     def __init__(
@@ -78,6 +88,8 @@ class NativeEngine:
         members: Mapping[int, str],
         learners: Sequence[int] = (),
         config: Config | None = None,
+        redis: str | None = None,
+        redis_password: str | None = None,
     ) -> None:
         """Open the directory, listen, and start to take part.
 
@@ -89,6 +101,8 @@ class NativeEngine:
             members: "host:port" of every member by id, this one's own, where it listens, included.
             learners: those of `members` that have no vote.
             config: the settings; equal on all members, but for what concerns one machine alone.
+            redis: "host:port" where Redis clients are served by the host's own loop; needs the native key-value store.
+            redis_password: what Redis clients must show first; None: nothing.
 
         Raises:
             InvalidArgument: an argument makes no sense; the message names it.
@@ -106,6 +120,7 @@ class NativeEngine:
         native = isinstance(state_machine, NativeMachine)
         if not native and not callable(getattr(state_machine, "apply", None)):
             raise refuse("state_machine", "is no NativeMachine and has no method apply")
+        options = config.options() | redis_options(redis, redis_password, state_machine, insecure=config.insecure)
         if config.fsync == "never":
             logger.warning('member %d runs with fsync="never": a power cut loses acknowledged writes', member_id)
         self._config = config
@@ -125,12 +140,13 @@ class NativeEngine:
                 addresses={id: (address.encode(), port) for id, (address, port) in addresses.items()},
                 voters=self._configuration.voters,
                 learners=self._configuration.learners,
-                options=config.options(),
+                options=options,
             )
         except CoreError as failure:
             raise opening_error(failure) from failure
         self._core = core
         self._port = core.port
+        self._redis_host = options["redis_listen"][0].decode() if "redis_listen" in options else None
         self._outcomes = Outcomes(
             self._members, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"])
         )
@@ -145,6 +161,7 @@ class NativeEngine:
             self._lifecycle.pump("tenure-apply", ApplyPump(core, self._lifecycle, state_machine).run)
             self._lifecycle.before_stop(self._drain_applying(core))
         self.try_lease_read = core.fence.try_lease_read
+        self.lease_read = FencedRead(core.fence, without_owning(self.linearizable_read)).lease_read
         self.aio = AsyncEngine(self)
         aio = weakref.WeakMethod(self.aio.retire)
         self._lifecycle.at_end(lambda: retire() if (retire := aio()) is not None else None)
@@ -188,11 +205,6 @@ class NativeEngine:
         return ProposalResult(index, term, value)
 
     # ------------------------------------------------------------------------------------------------------- reads
-
-    def lease_read(self, *, timeout: float | None = None) -> int:
-        """By the lease where it holds, else by a quorum; returns the applied index, as `linearizable_read` does."""
-        index = self.try_lease_read()
-        return self.linearizable_read(timeout=timeout) if index is None else index
 
     def linearizable_read(self, *, timeout: float | None = None) -> int:
         """Confirm with a quorum and wait until this member has applied what was confirmed; returns the applied index.
@@ -298,6 +310,19 @@ class NativeEngine:
     def port(self) -> int:
         """The port on which other members reach this one."""
         return self._port
+
+    @property
+    def redis_address(self) -> str | None:
+        """Where Redis clients are served, with the port that was really taken; None where they are not."""
+        if self._redis_host is None:
+            return None
+        port = self._core.redis_port
+        return f"[{self._redis_host}]:{port}" if ":" in self._redis_host else f"{self._redis_host}:{port}"
+
+    @property
+    def redis_counters(self) -> Mapping[str, int]:
+        """What the Redis front end counts, by name; empty without one."""
+        return MappingProxyType(self._core.redis_gauges())
 
     @property
     def config(self) -> Config:
@@ -500,6 +525,19 @@ class NativeEngine:
             raise Closed("the engine is closed")
 
 
+def without_owning(method: LeaseRead) -> LeaseRead:
+    """`method`, without keeping its object alive: who forgets an engine wants it closed."""
+    found = weakref.WeakMethod(method)
+
+    def call(*, timeout: float | None = None) -> int:
+        alive = found()
+        if alive is None:
+            raise Closed("the engine is closed")
+        return alive(timeout=timeout)
+
+    return call
+
+
 def check_member_id(field: str, id: object) -> int:
     """Member ids are whole numbers above 0."""
     if isinstance(id, bool) or not isinstance(id, int) or not 0 < id < 1 << 64:
@@ -515,6 +553,22 @@ def check_cluster_id(cluster_id: bytes | uuid.UUID) -> bytes:
     return identity
 
 
+def redis_options(
+    address: str | None, password: str | None, state_machine: object, *, insecure: bool
+) -> dict[str, Any]:
+    """What the compiled host is told of its Redis clients; nothing without an address."""
+    if address is None:
+        return {}
+    from tenure._kv.machine import KeyValueMachine
+
+    if not isinstance(state_machine, KeyValueMachine):
+        raise refuse("redis", "Redis clients need the native key-value store as the state machine")
+    host, port = host_and_port("redis", address)
+    check_listen_address(host, insecure=insecure)
+    secret = {} if password is None else {"redis_password": password.encode()}
+    return {"redis_listen": (host.encode(), port), **secret}
+
+
 def resolve(members: Mapping[int, str]) -> dict[int, tuple[str, int]]:
     """Numeric address and port of every member, by id."""
     if not members:
@@ -522,11 +576,16 @@ def resolve(members: Mapping[int, str]) -> dict[int, tuple[str, int]]:
     addresses: dict[int, tuple[str, int]] = {}
     for id, text in members.items():
         check_member_id("members", id)
-        host, colon, port = text.rpartition(":")
-        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise refuse("members", f'{text!r} is not "host:port"')
-        addresses[id] = (numeric(host), int(port))
+        addresses[id] = host_and_port("members", text)
     return addresses
+
+
+def host_and_port(field: str, text: str) -> tuple[str, int]:
+    """Numeric address and port of a "host:port"."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise refuse(field, f'{text!r} is not "host:port"')
+    return numeric(host), int(port)
 
 
 def numeric(host: str) -> str:

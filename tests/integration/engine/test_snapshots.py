@@ -1,4 +1,4 @@
-"""Snapshots in real members: the log stays bounded, a start goes on from the newest file, a crash never costs a write."""
+"""Snapshots in real members: the log stays bounded, a start uses the newest file, a crash costs no write."""
 
 from __future__ import annotations
 

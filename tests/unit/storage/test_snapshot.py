@@ -1,4 +1,4 @@
-"""Snapshot files: what is written is read; what is damaged, torn, foreign or unfinished is never taken for a snapshot."""
+"""Snapshot files: what is written is read; damaged, torn, foreign or unfinished ones are never taken."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_no_chunk_can_be_left_out_or_change_places(folder, tmp_path):
     folder.write(GROUP, SNAPSHOT, [b"one.", b"two."])
     whole = file_of(tmp_path).read_bytes()
     head, first, second, tail = whole[:1088], whole[1088:1100], whole[1100:1112], whole[1112:]
-    assert first.endswith(b"one.") and second.endswith(b"two.") and len(tail) == 24
+    assert first.endswith(b"one.")
+    assert second.endswith(b"two.")
+    assert len(tail) == 24
     for chunks in (second + first, first, second, first + first + second, b""):
         file_of(tmp_path).write_bytes(head + chunks + tail)
         with pytest.raises(CorruptLog):

@@ -1,0 +1,30 @@
+"""The Redis front end of one member, on the host's loop. Only the loop thread, but for opening and closing."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from tenure._host.member cimport Member
+from tenure._host.redis_types cimport Front, FrontConfig
+from tenure._kv.store cimport Store
+from tenure._net.transport cimport Transport
+
+# Listens; before the loop starts. Copies what the configuration points to and takes a reference to the store. Null with an
+# errno in `failure`.
+cdef Front* front_open(
+    const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Store* store, uint64_t incarnation,
+    int* failure) noexcept nogil
+# After the loop has ended, before transport and member go: closes every socket and gives up what is under way. Its gauges
+# can be read until it is freed.
+cdef void front_close(Front* f) noexcept nogil
+cdef void front_free(Front* f) noexcept nogil           # closed before; null is fine
+
+# epoll reported `events` for a token with REDIS_TOKEN_TAG in its high byte.
+cdef void front_on_event(Front* f, uint64_t token, uint32_t events) noexcept nogil
+# Parses and executes for about a millisecond; hands what goes through the log to the member. `monotonic_ns`: of this pass.
+cdef void front_serve(Front* f, int64_t monotonic_ns) noexcept nogil
+# After apply: replies leave. True: something is left to do at once.
+cdef bint front_flush(Front* f) noexcept nogil
+cdef void front_tick(Front* f, int64_t monotonic_ns) noexcept nogil
+# No new clients; what is under way goes on.
+cdef void front_stop(Front* f) noexcept nogil
+cdef void front_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil
+cdef void front_unreachable(Front* f, uint64_t peer) noexcept nogil

@@ -1,0 +1,784 @@
+"""Commands under way: writes until they are applied, reads until a quorum or a mark in the log has confirmed them.
+
+All writes of a pass become one append; all reads of a pass that found no lease become one ReadIndex, asked for after
+the last of them was parsed. A follower sends its writes to the leader and answers its clients from the leader's
+answers; each request carries this process's incarnation and an id that is never used twice, so that no late answer
+meets another request. A write is sent once: nothing here repeats one. What was handed to the log or to the leader and
+not answered within the time limit is unknown, and its reply says so; what was not is refused, and its reply says that.
+
+Expiry has one clock, the group's: reads judge it at instants below a ceiling that is in the log, and a new leader
+begins above the ceiling that it inherits. A read that meets a key whose end lies between what the log has settled and
+what a clock shows puts a mark into the log, and judges by the mark's timestamp. Such reads are few: those of a key's
+last moment.
+
+Callbacks from the member note outcomes; they never call the member.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from tenure._core.blob cimport Blob, blob_new, blob_release
+from tenure._core.clock cimport clock_now_ns, clock_wall_ms
+from tenure._core.vec cimport Vec
+from tenure._host.member cimport (
+    OUTCOME_CLOSED, OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_OK, OUTCOME_UNKNOWN, Member, member_propose, member_read,
+)
+from tenure._host.redis_commands cimport (
+    READ_DONE, READ_FAILED, READ_UNDECIDED, Judgement, ReadInstant, RedisCommand, error, execute_read, reply_result,
+)
+from tenure._host.redis_types cimport OP_IS_WRITE, Collect, Forward, Mark, Proposal, ReadBatch, RemoteOp
+from tenure._host.waiter cimport Caller, Completion
+from tenure._kv.codec cimport COUNTER_BITS, OP_CEILING, OP_COLLECT, Slice, command_new, command_stamp
+from tenure._kv.store cimport store_ceiling_ts, store_find_expired, store_last_commit_ts, store_read_ms, store_size
+from tenure._net.resp cimport reply_raw
+from tenure._net.transport cimport transport_send_data
+from tenure._raft.types cimport (
+    ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER,
+    LEADER, NO_MEMBER, OK,
+)
+
+from libcpp.atomic cimport memory_order_relaxed
+
+cdef enum:
+    CEILING_AHEAD_MS = 1000         # how far ahead a leader moves the ceiling: what its successor may have to skip
+    COLLECT_EVERY_NS = 100000000
+    COLLECT_KEYS = 200              # of one command
+    COLLECT_STEPS = 2000            # buckets looked at each time
+    FORWARD_HEAD_BYTES = 16
+    ANSWER_HEAD_BYTES = 40
+
+cdef struct ForwardHead:
+    uint64_t incarnation
+    uint64_t request_id
+
+cdef struct AnswerHead:
+    uint64_t incarnation
+    uint64_t request_id
+    int32_t code
+    uint32_t zero
+    uint64_t index
+    uint64_t leader
+
+
+# --------------------------------------------------------------------------------------------------------------- ops
+
+cdef Op* op_new(Front* f, Client* client, OpKind kind, const RedisCommand* command) noexcept nogil:
+    cdef Op* op = f.free_ops
+    if op != NULL:
+        f.free_ops = op.next
+        memset(op, 0, sizeof(Op))
+    else:
+        op = <Op*>calloc(1, sizeof(Op))
+        if op == NULL:
+            return NULL
+    op.completion.done = write_done
+    op.front = f
+    op.client = client
+    op.kind = kind
+    op.command = command
+    op.deadline_ns = f.pass_ns + f.config.time_limit_ns
+    op.queued = True
+    if client.last == NULL:
+        client.first = op
+    else:
+        client.last.next = op
+    client.last = op
+    client.ops += 1
+    client.ops_kind = kind
+    op.older = f.newest
+    if f.newest == NULL:
+        f.oldest = op
+    else:
+        f.newest.newer = op
+    f.newest = op
+    return op
+
+
+cdef void op_free(Op* op) noexcept nogil:
+    """Only when nothing refers to it any more."""
+    cdef Front* f = op.front
+    blob_release(op.value)
+    op.reply.release()
+    free(op.request)
+    op.next = f.free_ops
+    f.free_ops = op
+
+
+cdef void op_unlink(Op* op) noexcept nogil:
+    """Out of the list of deadlines."""
+    cdef Front* f = op.front
+    if op.older == NULL:
+        f.oldest = op.newer
+    else:
+        op.older.newer = op.newer
+    if op.newer == NULL:
+        f.newest = op.older
+    else:
+        op.newer.older = op.older
+    op.older = op.newer = NULL
+
+
+cdef void op_settle(Op* op, int32_t code) noexcept nogil:
+    cdef Client* client = op.client
+    op.code = code
+    op.settled = True
+    op_unlink(op)
+    if client == NULL:
+        if not op.outstanding:
+            op_free(op)
+    elif not client.dirty:
+        # A list that cannot grow has this client looked at by the next tick.
+        client.dirty = op.front.dirty.push(client)
+
+
+cdef bint op_returned(Op* op) noexcept nogil:
+    """Whoever had it gave it back. False when nobody waits for it any more; it may be gone then."""
+    op.outstanding = False
+    if not op.settled:
+        return True
+    if not op.queued:
+        op_free(op)
+    return False
+
+
+cdef bint append_reply(Op* op, Vec[char]* out, int32_t protocol) noexcept nogil:
+    if op.code != OUTCOME_OK and op.code != OP_REFUSED:
+        return reply_code(out, op)
+    if op.kind == OP_IS_WRITE and op.code == OUTCOME_OK:
+        return reply_result(out, op.value, protocol)
+    return reply_raw(out, op.reply.data, op.reply.size)
+
+
+cdef bint reply_code(Vec[char]* out, const Op* op) noexcept nogil:
+    cdef int32_t code = op.code
+    if code == OUTCOME_UNKNOWN:
+        return error(
+            out, b"UNKNOWN the outcome of this command is not known: it may have been executed, it may still be, or never")
+    if code == OUTCOME_LOST:
+        return error(out, b"TRYAGAIN another leader took over: the command was not executed and never will be")
+    if code == ERR_NOT_LEADER or code == ERR_STEPPED_DOWN:
+        return error(out, b"TRYAGAIN the leader has changed: the command was not executed")
+    if code == ERR_NO_LEADER:
+        return error(out, b"CLUSTERDOWN no leader is known here now: the command was not executed")
+    if code == OP_NOT_CONNECTED:
+        return error(out, b"CLUSTERDOWN the leader cannot be reached from here: the command was not executed")
+    if code == OP_NO_FRONT:
+        return error(out, b"CLUSTERDOWN the leader takes no commands from here: the command was not executed")
+    if code == ERR_OVERLOADED:
+        return error(out, b"TRYAGAIN too much is under way: the command was not executed")
+    if code == ERR_TRANSFER:
+        return error(out, b"TRYAGAIN leadership is being handed over: the command was not executed")
+    if code == ERR_TOO_LARGE:
+        return error(out, b"ERR the command is larger than an entry of the log may be: it was not executed")
+    if code == OP_TIMED_OUT:
+        return error(out, b"TRYAGAIN nothing confirmed the command in time: it was not executed")
+    if code == OUTCOME_CLOSED:
+        return error(out, b"CLUSTERDOWN this member is closing: the command was not executed")
+    if code == OUTCOME_FAILED:
+        return error(out, b"CLUSTERDOWN this member has failed: the command was not executed")
+    if code == ERR_MEMORY:
+        return error(out, b"OOM no memory for the command: it was not executed")
+    return error(out, b"ERR the command was refused: it was not executed")
+
+
+cdef bint ops_drain(Front* f, Client* client) noexcept nogil:
+    cdef Op* op
+    cdef bint enough = True
+    while client.first != NULL and client.first.settled:
+        op = client.first
+        if op.code == OUTCOME_UNKNOWN:
+            f.gauges.unknown_outcomes.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+        enough = enough and append_reply(op, &client.output, client.protocol)
+        client.first = op.next
+        if client.first == NULL:
+            client.last = NULL
+        client.ops -= 1
+        op.queued = False
+        op.next = NULL
+        op.client = NULL
+        if not op.outstanding:
+            op_free(op)
+    return enough
+
+
+cdef void ops_forget(Front* f, Client* client) noexcept nogil:
+    cdef Op* op = client.first
+    cdef Op* following
+    while op != NULL:
+        following = op.next
+        op.client = NULL
+        op.queued = False
+        op.next = NULL
+        if not op.settled:
+            op.settled = True
+            op_unlink(op)
+        if not op.outstanding:
+            op_free(op)
+        op = following
+    client.first = client.last = NULL
+    client.ops = 0
+
+
+cdef void ops_release(Front* f) noexcept nogil:
+    """Every completion has been called: only what was never handed out, and spare memory, is left."""
+    cdef Op* op
+    cdef size_t i
+    for i in range(f.proposals.size):
+        blob_release(f.proposals.data[i].command)
+        drop_completion(f.proposals.data[i].completion)
+    for i in range(f.forwards.size):
+        if f.forwards.data[i].completion != NULL:
+            drop_completion(f.forwards.data[i].completion)
+    for i in range(f.marks_to_apply.size):
+        mark_settle(f.marks_to_apply.data[i], OUTCOME_CLOSED)
+    if f.mark != NULL:
+        mark_settle(f.mark, OUTCOME_CLOSED)
+    if f.reads != NULL:
+        batch_settle(f.reads, OUTCOME_CLOSED)
+    while f.free_ops != NULL:
+        op = f.free_ops
+        f.free_ops = op.next
+        free(op)
+    f.proposals.release()
+    f.payloads.release()
+    f.callers.release()
+    f.forwards.release()
+    f.free_forwards.release()
+    f.marks_to_apply.release()
+    f.refusal.release()
+
+
+cdef void drop_completion(Completion* completion) noexcept nogil:
+    if completion != NULL:
+        completion.done(completion, OUTCOME_CLOSED, 0, 0, 0, NULL)
+
+
+# ------------------------------------------------------------------------------------------------------------ writes
+
+cdef void write_done(
+        Completion* completion, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
+    cdef Op* op = <Op*>completion
+    if not op_returned(op):
+        blob_release(value)
+        return
+    op.value = value
+    op.leader = leader
+    op_settle(op, code)
+
+
+cdef bint propose_later(Front* f, Blob* command, Completion* completion) noexcept nogil:
+    cdef Proposal proposal
+    proposal.command = command
+    proposal.completion = completion
+    return f.proposals.push(proposal)
+
+
+cdef bint op_propose(Front* f, Op* op, Blob* command) noexcept nogil:
+    if command.size > f.member.raft.config.max_message_bytes:
+        blob_release(command)
+        op_settle(op, ERR_TOO_LARGE)
+        return True
+    if not propose_later(f, command, &op.completion):
+        blob_release(command)
+        op_settle(op, ERR_OVERLOADED)
+        return True
+    op.outstanding = True
+    return True
+
+
+cdef void answer_all(Front* f, int32_t code) noexcept nogil:
+    cdef size_t i
+    for i in range(f.proposals.size):
+        blob_release(f.proposals.data[i].command)
+        f.proposals.data[i].completion.done(
+            f.proposals.data[i].completion, code, 0, f.member.raft.term, f.member.raft.lead, NULL)
+    f.proposals.clear()
+
+
+cdef bint leads_fully(const Member* m) noexcept nogil:
+    """Leader, with the entry that opened its term applied: it knows what it inherited."""
+    return m.raft.role == LEADER and m.raft.own_term_index != 0 and m.raft.log.applied >= m.raft.own_term_index
+
+
+cdef bint given_up(Completion* completion) noexcept nogil:
+    """An op that timed out before it was proposed."""
+    return completion.done == write_done and (<Op*>completion).settled
+
+
+cdef void propose_here(Front* f) noexcept nogil:
+    cdef Caller caller
+    cdef size_t i
+    cdef Completion* completion
+    cdef Blob* command
+    cdef uint64_t hint_ts = <uint64_t>f.now_ms << COUNTER_BITS
+    f.payloads.clear()
+    f.callers.clear()
+    if not f.payloads.reserve(f.proposals.size) or not f.callers.reserve(f.proposals.size):
+        answer_all(f, ERR_OVERLOADED)
+        return
+    caller.waiter = NULL
+    for i in range(f.proposals.size):
+        command = f.proposals.data[i].command
+        completion = f.proposals.data[i].completion
+        if given_up(completion):
+            blob_release(command)
+            op_returned(<Op*>completion)
+            continue
+        if completion.done == write_done:
+            (<Op*>completion).proposed = True
+        command_stamp(command.bytes(), hint_ts)
+        caller.completion = completion
+        f.payloads.push(command)
+        f.callers.push(caller)
+    f.proposals.clear()
+    if f.payloads.size:
+        f.gauges.writes.fetch_add(f.payloads.size, memory_order_relaxed)  # relaxed: statistics
+        member_propose(f.member, f.payloads.data, f.callers.data, f.payloads.size, clock_now_ns())
+
+
+cdef void propose_there(Front* f, uint64_t leader) noexcept nogil:
+    cdef size_t i
+    cdef Proposal* proposal
+    for i in range(f.proposals.size):
+        proposal = &f.proposals.data[i]
+        if given_up(proposal.completion):
+            op_returned(<Op*>proposal.completion)
+        elif proposal.completion.done == remote_done:
+            # What a peer sent here is not sent on: it could travel in circles.
+            proposal.completion.done(proposal.completion, ERR_NOT_LEADER, 0, f.member.raft.term, leader, NULL)
+        else:
+            forward(f, proposal, leader)
+        blob_release(proposal.command)
+    f.proposals.clear()
+
+
+cdef void propose(Front* f) noexcept nogil:
+    cdef Member* m = f.member
+    if f.proposals.size == 0:
+        return
+    if m.raft.failed != OK or m.stopped:
+        answer_all(f, OUTCOME_CLOSED if m.raft.failed == OUTCOME_CLOSED or f.stopping else OUTCOME_FAILED)
+    elif m.raft.role == LEADER:
+        if leads_fully(m):
+            propose_here(f)
+    elif m.raft.lead != NO_MEMBER:
+        propose_there(f, m.raft.lead)
+    else:
+        answer_all(f, ERR_NO_LEADER)
+
+
+# -------------------------------------------------------------------------------------------------------- forwarding
+
+cdef void forward(Front* f, Proposal* proposal, uint64_t leader) noexcept nogil:
+    cdef Forward empty
+    cdef ForwardHead head
+    cdef Forward* entry
+    cdef Completion* completion = proposal.completion
+    cdef uint32_t slot
+    memset(&empty, 0, sizeof(empty))
+    if f.free_forwards.size == 0:
+        # Both lists grow together, so that giving a slot back never needs memory.
+        if not f.free_forwards.reserve(f.forwards.size + 1) or not f.forwards.push(empty):
+            completion.done(completion, ERR_OVERLOADED, 0, 0, leader, NULL)
+            return
+        slot = <uint32_t>(f.forwards.size - 1)
+    else:
+        f.free_forwards.size -= 1
+        slot = f.free_forwards.data[f.free_forwards.size]
+    entry = &f.forwards.data[slot]
+    entry.generation += 1
+    entry.peer = leader
+    entry.deadline_ns = f.pass_ns + f.config.time_limit_ns
+    head.incarnation = f.incarnation
+    head.request_id = <uint64_t>entry.generation << 32 | slot
+    if not transport_send_data(
+            f.transport, leader, DATA_FORWARD, <const char*>&head, FORWARD_HEAD_BYTES, proposal.command.bytes(),
+            proposal.command.size):
+        f.free_forwards.push(slot)
+        completion.done(completion, OP_NOT_CONNECTED, 0, 0, leader, NULL)
+        return
+    entry.completion = completion
+    f.forwards_count += 1
+    f.gauges.forwarded.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+    if completion.done == write_done:
+        (<Op*>completion).proposed = True
+
+
+cdef void forward_done(
+        Front* f, uint32_t slot, int32_t code, uint64_t index, uint64_t leader, Blob* value) noexcept nogil:
+    cdef Completion* completion = f.forwards.data[slot].completion
+    f.forwards.data[slot].completion = NULL
+    f.forwards_count -= 1
+    f.free_forwards.push(slot)
+    completion.done(completion, code, index, 0, leader, value)
+
+
+cdef void on_answer(Front* f, const char* bytes, uint32_t size) noexcept nogil:
+    cdef AnswerHead head
+    cdef uint32_t slot
+    cdef Blob* value = NULL
+    if size < ANSWER_HEAD_BYTES:
+        return
+    memcpy(&head, bytes, ANSWER_HEAD_BYTES)
+    slot = <uint32_t>head.request_id
+    if (
+        head.incarnation != f.incarnation or slot >= f.forwards.size or f.forwards.data[slot].completion == NULL
+        or f.forwards.data[slot].generation != head.request_id >> 32
+    ):
+        return                                            # too late: it was given up
+    if size > ANSWER_HEAD_BYTES:
+        value = blob_new(bytes + ANSWER_HEAD_BYTES, size - ANSWER_HEAD_BYTES)
+        if value == NULL:
+            head.code = OUTCOME_UNKNOWN                   # it was executed; what came of it is lost
+    forward_done(f, slot, head.code, head.index, head.leader, value)
+
+
+cdef void answer_peer(
+        Transport* transport, uint64_t peer, uint64_t incarnation, uint64_t request_id, int32_t code, uint64_t index,
+        uint64_t leader, Blob* value) noexcept nogil:
+    """Best effort: an answer that is lost leaves the peer's client with an unknown outcome."""
+    cdef AnswerHead head
+    head.incarnation = incarnation
+    head.request_id = request_id
+    head.code = code
+    head.zero = 0
+    head.index = index
+    head.leader = leader
+    transport_send_data(
+        transport, peer, DATA_ANSWER, <const char*>&head, ANSWER_HEAD_BYTES, value.bytes() if value != NULL else NULL,
+        value.size if value != NULL else 0)
+
+
+cdef void remote_done(
+        Completion* completion, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
+    cdef RemoteOp* op = <RemoteOp*>completion
+    answer_peer(op.front.transport, op.peer, op.incarnation, op.request_id, code, index, leader, value)
+    blob_release(value)
+    free(op)
+
+
+cdef void on_forward(Front* f, uint64_t peer, const char* bytes, uint32_t size) noexcept nogil:
+    cdef ForwardHead head
+    cdef RemoteOp* op
+    cdef Blob* command
+    cdef int32_t code = ERR_OVERLOADED
+    if size <= FORWARD_HEAD_BYTES:
+        return
+    memcpy(&head, bytes, FORWARD_HEAD_BYTES)
+    if f.stopping:
+        code = OUTCOME_CLOSED
+    elif f.member.raft.role != LEADER:
+        code = ERR_NOT_LEADER
+    elif size - FORWARD_HEAD_BYTES > f.member.raft.config.max_message_bytes:
+        code = ERR_TOO_LARGE
+    elif size - FORWARD_HEAD_BYTES >= 24:
+        op = <RemoteOp*>calloc(1, sizeof(RemoteOp))
+        command = blob_new(bytes + FORWARD_HEAD_BYTES, size - FORWARD_HEAD_BYTES)
+        if op != NULL and command != NULL:
+            op.completion.done = remote_done
+            op.front = f
+            op.peer = peer
+            op.incarnation = head.incarnation
+            op.request_id = head.request_id
+            if propose_later(f, command, &op.completion):
+                return
+        free(op)
+        blob_release(command)
+    answer_peer(f.transport, peer, head.incarnation, head.request_id, code, 0, f.member.raft.lead, NULL)
+
+
+cdef void ops_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
+    if kind == DATA_FORWARD:
+        on_forward(f, peer, bytes, size)
+    elif kind == DATA_ANSWER:
+        on_answer(f, bytes, size)
+
+
+cdef void data_refuse(Transport* transport, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
+    cdef ForwardHead head
+    if kind == DATA_FORWARD and size >= FORWARD_HEAD_BYTES:
+        memcpy(&head, bytes, FORWARD_HEAD_BYTES)
+        answer_peer(transport, peer, head.incarnation, head.request_id, OP_NO_FRONT, 0, 0, NULL)
+
+
+cdef void ops_unreachable(Front* f, uint64_t peer) noexcept nogil:
+    """What was sent to this peer may be lost, and so may its answers."""
+    cdef uint32_t slot
+    if f.forwards_count:
+        for slot in range(<uint32_t>f.forwards.size):
+            if f.forwards.data[slot].completion != NULL and f.forwards.data[slot].peer == peer:
+                forward_done(f, slot, OUTCOME_UNKNOWN, 0, 0, NULL)
+
+
+# ------------------------------------------------------------------------------------------------------------- reads
+
+cdef int64_t ms_of(uint64_t timestamp) noexcept nogil:
+    return <int64_t>(timestamp >> COUNTER_BITS)
+
+
+cdef void leader_instant(Front* f, ReadInstant* instant) noexcept nogil:
+    instant.judged_ms = store_read_ms(f.store, f.now_ms)
+    instant.open_ms = f.now_ms
+    instant.now_ms = max(f.now_ms, instant.judged_ms)
+
+
+cdef void follower_instant(Front* f, ReadInstant* instant) noexcept nogil:
+    """What the log has settled; the leader may have served reads at any instant up to the ceiling."""
+    instant.judged_ms = ms_of(store_last_commit_ts(f.store))
+    instant.open_ms = max(f.now_ms, ms_of(store_ceiling_ts(f.store)))
+    instant.now_ms = max(f.now_ms, instant.judged_ms)
+
+
+cdef bint copy_request(Op* op, const Slice* arguments, uint32_t count) noexcept nogil:
+    cdef size_t bytes = count * sizeof(Slice)
+    cdef Slice* slices
+    cdef char* at
+    cdef uint32_t i
+    for i in range(count):
+        bytes += arguments[i].size
+    op.request = <char*>malloc(bytes)
+    if op.request == NULL:
+        return False
+    slices = <Slice*>op.request
+    at = op.request + count * sizeof(Slice)
+    for i in range(count):
+        memcpy(at, arguments[i].data, arguments[i].size)
+        slices[i].data = at
+        slices[i].size = arguments[i].size
+        at += arguments[i].size
+    op.arguments = count
+    return True
+
+
+cdef void run_read(Op* op, const ReadInstant* instant) noexcept nogil:
+    """The state here is confirmed for this read."""
+    cdef Front* f = op.front
+    cdef Judgement judgement = execute_read(
+        op.command, <const Slice*>op.request, op.arguments, f.store, instant, op.client.protocol, &op.reply, &f.counts)
+    if judgement == READ_DONE:
+        op_settle(op, OUTCOME_OK)
+    elif judgement == READ_FAILED:
+        op_settle(op, OUTCOME_FAILED)
+    elif judgement != READ_UNDECIDED or not join_mark(f, op):
+        op_settle(op, ERR_MEMORY)
+
+
+cdef void batch_settle(ReadBatch* batch, int32_t code) noexcept nogil:
+    cdef Front* f = batch.front
+    cdef ReadInstant instant
+    cdef size_t i
+    if f.led_term == f.member.raft.term and leads_fully(f.member):
+        leader_instant(f, &instant)
+    else:
+        follower_instant(f, &instant)
+    for i in range(batch.ops.size):
+        if not op_returned(batch.ops.data[i]):
+            continue
+        if code != OUTCOME_OK:
+            op_settle(batch.ops.data[i], code)
+        else:
+            f.gauges.read_index_reads.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+            run_read(batch.ops.data[i], &instant)
+    batch.ops.release()
+    free(batch)
+
+
+cdef void batch_done(
+        Completion* completion, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
+    batch_settle(<ReadBatch*>completion, code)
+
+
+cdef bint op_read(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil:
+    if f.reads == NULL:
+        f.reads = <ReadBatch*>calloc(1, sizeof(ReadBatch))
+        if f.reads == NULL:
+            op_settle(op, ERR_MEMORY)
+            return True
+        f.reads.completion.done = batch_done
+        f.reads.front = f
+    if not copy_request(op, arguments, count) or not f.reads.ops.push(op):
+        op_settle(op, ERR_MEMORY)
+        return True
+    op.outstanding = True
+    return True
+
+
+cdef void ask_read_index(Front* f) noexcept nogil:
+    cdef Caller caller
+    cdef ReadBatch* batch = f.reads
+    if batch == NULL:
+        return
+    f.reads = NULL
+    if f.member.raft.failed != OK or f.member.stopped:
+        batch_settle(batch, OUTCOME_CLOSED if f.stopping else OUTCOME_FAILED)
+        return
+    caller.waiter = NULL
+    caller.completion = &batch.completion
+    member_read(f.member, &caller, clock_now_ns())
+
+
+# ------------------------------------------------------------------------------------------------------------- marks
+
+cdef bint join_mark(Front* f, Op* op) noexcept nogil:
+    if f.mark == NULL:
+        f.mark = <Mark*>calloc(1, sizeof(Mark))
+        if f.mark == NULL:
+            return False
+        f.mark.completion.done = mark_done
+        f.mark.front = f
+    if not f.mark.ops.push(op):
+        return False
+    op.outstanding = True
+    return True
+
+
+cdef bint op_mark(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil:
+    if not copy_request(op, arguments, count) or not join_mark(f, op):
+        op_settle(op, ERR_MEMORY)
+    return True
+
+
+cdef void mark_settle(Mark* mark, int32_t code) noexcept nogil:
+    """`code` OK: the mark is applied here, and its timestamp settles every key that has ended before it."""
+    cdef Front* f = mark.front
+    cdef ReadInstant instant
+    cdef size_t i
+    instant.judged_ms = ms_of(store_last_commit_ts(f.store))
+    instant.open_ms = 0
+    instant.now_ms = instant.judged_ms
+    for i in range(mark.ops.size):
+        if not op_returned(mark.ops.data[i]):
+            continue
+        if code == OUTCOME_OK:
+            run_read(mark.ops.data[i], &instant)
+        else:
+            # A read has no effect that could be unknown.
+            op_settle(
+                mark.ops.data[i], <int32_t>OP_TIMED_OUT if code == OUTCOME_UNKNOWN or code == OUTCOME_LOST else code)
+    mark.ops.release()
+    free(mark)
+
+
+cdef void mark_done(
+        Completion* completion, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
+    cdef Mark* mark = <Mark*>completion
+    blob_release(value)
+    mark.index = index
+    if code == OUTCOME_OK and index > mark.front.member.raft.log.applied:
+        if mark.front.marks_to_apply.push(mark):
+            return
+        code = ERR_MEMORY
+    mark_settle(mark, code)
+
+
+cdef void submit_mark(Front* f) noexcept nogil:
+    cdef Mark* mark = f.mark
+    cdef Blob* command
+    cdef int64_t until_ms = 1                             # a follower's clock moves no ceiling
+    if mark == NULL:
+        return
+    f.mark = NULL
+    if f.member.raft.role == LEADER:
+        until_ms = f.now_ms + CEILING_AHEAD_MS
+    command = command_new(OP_CEILING, 0, <uint64_t>f.now_ms << COUNTER_BITS, until_ms, NULL, 0)
+    if command == NULL or not propose_later(f, command, &mark.completion):
+        blob_release(command)
+        mark_settle(mark, ERR_MEMORY)
+        return
+    f.gauges.marks.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
+
+
+# -------------------------------------------------------------------------------------------------- what has expired
+
+cdef void collect_key(void* context, const char* key, uint32_t size, int64_t expires_ms) noexcept nogil:
+    """Under a shard's lock: copy the key, its size before it."""
+    cdef Vec[char]* keys = <Vec[char]*>context
+    if keys.reserve(keys.size + 4 + size):
+        memcpy(keys.data + keys.size, &size, 4)
+        memcpy(keys.data + keys.size + 4, key, size)
+        keys.size += 4 + size
+
+
+cdef void collected(
+        Completion* completion, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
+    blob_release(value)
+    (<Collect*>completion).busy = False
+
+
+cdef void collect(Front* f) noexcept nogil:
+    """A leader removes what has expired and nobody asks for any more."""
+    cdef Slice slices[COLLECT_KEYS]
+    cdef Vec[char]* keys = &f.refusal
+    cdef uint32_t count = 0
+    cdef size_t at = 0
+    cdef Blob* command
+    if f.collect.busy or not leads_fully(f.member) or store_size(f.store) == 0:
+        return
+    keys.clear()
+    f.collect_cursor = store_find_expired(
+        f.store, f.collect_cursor, f.now_ms, COLLECT_KEYS, COLLECT_STEPS, collect_key, keys)
+    while at < keys.size and count < COLLECT_KEYS:
+        memcpy(&slices[count].size, keys.data + at, 4)
+        slices[count].data = keys.data + at + 4
+        at += 4 + slices[count].size
+        count += 1
+    if count == 0:
+        return
+    command = command_new(OP_COLLECT, 0, <uint64_t>f.now_ms << COUNTER_BITS, 0, slices, count)
+    if command == NULL:
+        return
+    f.collect.completion.done = collected
+    f.collect.busy = propose_later(f, command, &f.collect.completion)
+    if not f.collect.busy:
+        blob_release(command)
+
+
+# ------------------------------------------------------------------------------------------------------------ passes
+
+cdef void ops_begin(Front* f) noexcept nogil:
+    cdef Member* m = f.member
+    f.now_ms = max(f.now_ms, clock_wall_ms())
+    if m.raft.role == LEADER and f.led_term != m.raft.term and leads_fully(m):
+        # Above every instant at which an earlier leader may have served a read.
+        f.now_ms = max(f.now_ms, ms_of(store_ceiling_ts(f.store)) + 1, ms_of(store_last_commit_ts(f.store)))
+        f.led_term = m.raft.term
+
+
+cdef void ops_submit(Front* f) noexcept nogil:
+    submit_mark(f)
+    propose(f)
+    ask_read_index(f)
+
+
+cdef void ops_applied(Front* f) noexcept nogil:
+    cdef size_t i = 0
+    cdef Mark* mark
+    while i < f.marks_to_apply.size:
+        mark = f.marks_to_apply.data[i]
+        if mark.index <= f.member.raft.log.applied:
+            f.marks_to_apply.remove(i)
+            mark_settle(mark, OUTCOME_OK)
+        else:
+            i += 1
+
+
+cdef bint ops_waiting(const Front* f) noexcept nogil:
+    """Something that the next pass should submit."""
+    return f.mark != NULL or f.reads != NULL or (f.proposals.size != 0 and (
+        f.member.raft.role != LEADER or leads_fully(f.member)))
+
+
+cdef void ops_tick(Front* f, int64_t monotonic_ns) noexcept nogil:
+    cdef Op* op
+    cdef uint32_t slot
+    while f.oldest != NULL and f.oldest.deadline_ns <= monotonic_ns:
+        op = f.oldest
+        op_settle(op, <int32_t>OUTCOME_UNKNOWN if op.kind == OP_IS_WRITE and op.proposed else <int32_t>OP_TIMED_OUT)
+    if f.forwards_count:
+        for slot in range(<uint32_t>f.forwards.size):
+            if f.forwards.data[slot].completion != NULL and f.forwards.data[slot].deadline_ns <= monotonic_ns:
+                forward_done(f, slot, OUTCOME_UNKNOWN, 0, 0, NULL)
+    if monotonic_ns >= f.collect_at_ns:
+        f.collect_at_ns = monotonic_ns + COLLECT_EVERY_NS
+        collect(f)

@@ -1,0 +1,1 @@
+"""What `tenure bench` and the suites in `benchmarks/` measure with: skeleton, load, processes, suite, pictures."""

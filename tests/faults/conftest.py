@@ -1,0 +1,45 @@
+"""How long, and with which seed: TENURE_FAULTS_LONG=1 and TENURE_FAULTS_SEED=N (see CONTRIBUTING)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.faults.clients import Book
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONG = os.environ.get("TENURE_FAULTS_LONG") == "1"
+LONG_TIMEOUT_S = 1800
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if LONG:
+        for item in items:
+            if Path(__file__).parent == Path(item.path).parent:
+                item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
+
+
+@pytest.fixture
+def long() -> bool:
+    """Whether this is the long version."""
+    return LONG
+
+
+@pytest.fixture
+def seed() -> int:
+    """What the clients' choices are drawn from; a failure shows it."""
+    number = int(os.environ.get("TENURE_FAULTS_SEED", "1"))
+    print(f"TENURE_FAULTS_SEED={number}")
+    return number
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """The history of the test, in history.jsonl of its folder."""
+    history = Book(tmp_path / "history.jsonl")
+    yield history
+    history.close()

@@ -1,0 +1,232 @@
+"""`tenure serve` and `tenure status`: real processes, told by files, flags and signals."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from .processes import FAST, Served, free_ports, tenure, wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    started = []
+
+    def start(*arguments: str) -> Served:
+        one = Served(*arguments, log=tmp_path / f"serve-{len(started)}.log")
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        one.clean_up()
+
+
+def alone(tmp_path, *more: str) -> list[str]:
+    """The flags of a cluster of one."""
+    peer, admin, redis = free_ports(3)
+    return [
+        "--id", "1", "--cluster", "alone", "--directory", str(tmp_path / "alone"),
+        "--member", f"1=127.0.0.1:{peer}", "--admin", f"127.0.0.1:{admin}", "--redis", f"127.0.0.1:{redis}",
+        *(f"--set={name}={value}" for name, value in FAST.items()), *more,
+    ]  # fmt: skip
+
+
+def cluster_file(tmp_path) -> str:
+    ports = iter(free_ports(9))
+    lines = ['cluster = "three"', "", "[config]", *(f"{name} = {value}" for name, value in FAST.items())]
+    for id in (1, 2, 3):
+        lines += ["", f"[members.{id}]", f'directory = "{tmp_path}/{id}"']
+        lines += [f'{name} = "127.0.0.1:{next(ports)}"' for name in ("peer", "admin", "redis")]
+    path = tmp_path / "cluster.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def leader_of(members: list[Served]) -> Served:
+    def found():
+        leading = [one for one in members if one.status()["state"] == "leader"]
+        return leading[0] if len(leading) == 1 else None
+
+    return wait_until(found, "a leader")
+
+
+def test_one_member_from_flags_serves_leads_and_stops(serve, tmp_path):
+    member = serve(*alone(tmp_path, "--exercise", "200"))
+    assert member.ready["ready"] is True
+    assert member.ready["member"] == 1
+    assert member.ready["pid"] == member.process.pid
+    report = wait_until(
+        lambda: (s := member.status())["state"] == "leader" and s["latencies"]["write"]["count"] > 2 and s, "load"
+    )
+    assert report["fences"]["hits"] > 0
+    assert report["fences"]["stale"] == 0
+    assert report["keys"] == 1
+    assert 0 < report["latencies"]["lease_read"]["p50_ns"] <= report["latencies"]["lease_read"]["p99_ns"]
+    assert [event["state"] for event in report["events"] if event["event"] == "role"][-1] == "leader"
+    assert member.end() == 0
+    assert "stopped" in member.log.read_text()
+    assert member.process.stdout.read() == ""  # standard output is the ready line and nothing else
+
+
+def test_redis_clients_are_served(serve, tmp_path):
+    member = serve(*alone(tmp_path))
+    host, port = member.ready["redis"].split(":")
+    wait_until(lambda: member.status()["state"] == "leader", "a leader")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(b"SET k v\r\nGET k\r\n")
+        replies = b""
+        while replies.count(b"\r\n") < 3:
+            replies += client.recv(100)
+    assert replies == b"+OK\r\n$1\r\nv\r\n"
+    assert member.status()["redis"]["commands"] >= 2
+
+
+def test_what_was_acknowledged_survives_a_kill(serve, tmp_path):
+    flags = alone(tmp_path)
+    member = serve(*flags, "--exercise", "200")
+    wait_until(lambda: member.status().get("keys") == 1, "a key")
+    member.end(signal.SIGKILL)
+    again = serve(*flags)
+    wait_until(lambda: again.status()["state"] == "leader" and again.status()["keys"] == 1, "the key, again")
+
+
+def test_the_load_ends_on_sigusr1(serve, tmp_path):
+    member = serve(*alone(tmp_path, "--exercise", "500"))
+    wait_until(lambda: member.status().get("fences", {}).get("writes", 0) > 1, "load")
+    member.process.send_signal(signal.SIGUSR1)
+
+    def quiet():
+        first = member.status()["fences"]
+        threading.Event().wait(0.3)
+        return member.status()["fences"] == first
+
+    wait_until(quiet, "quiet")
+    assert member.end() == 0
+
+
+def test_three_members_from_one_file_and_their_status(serve, tmp_path):
+    file = cluster_file(tmp_path)
+    members = [serve(file, "--id", str(id)) for id in (1, 2, 3)]
+    leader = leader_of(members)
+    wait_until(lambda: all(one.status()["leader"] == leader.ready["member"] for one in members), "all follow")
+    shown = tenure("status", members[0].admin)
+    assert shown.returncode == 0, shown.stderr
+    for one in members:
+        assert one.admin in shown.stdout
+    assert shown.stdout.count("leader") == 2  # the heading and one member
+    assert shown.stdout.count("follower") == 2
+    reports = [json.loads(line) for line in tenure("status", "--json", members[2].admin).stdout.splitlines()]
+    assert [report["member_id"] for report in reports] == [1, 2, 3]
+    assert len({report["state_hash"] for report in reports}) == 1
+
+    # A graceful end hands leadership over: no election timeout passes without a leader.
+    assert leader.end() == 0
+    rest = [one for one in members if one is not leader]
+    successor = leader_of(rest)
+    assert successor.status()["term"] > reports[0]["term"]
+    shown = tenure("status", successor.admin)
+    assert shown.returncode == 1
+    assert "no answer" in shown.stdout
+
+
+def test_a_member_without_its_peers_is_not_healthy(serve, tmp_path):
+    member = serve(cluster_file(tmp_path), "--id", "2")
+    host, port = member.admin.split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection.request("GET", "/health")
+    assert connection.getresponse().status == 503
+    connection.close()
+    assert tenure("status", member.admin, "--timeout", "1").returncode == 1
+    assert member.end(signal.SIGINT) == 0
+
+
+def test_a_second_signal_ends_it_at_once(serve, tmp_path):
+    """The first one waits for members that could take over; the second does not."""
+    file = cluster_file(tmp_path)
+    patient = ("--set", "election_timeout_s=3", "--set", "shutdown_timeout_s=30")
+    members = [serve(file, "--id", str(id), *patient) for id in (1, 2, 3)]
+    leader = leader_of(members)
+    for one in members:
+        if one is not leader:
+            one.process.send_signal(signal.SIGSTOP)
+    leader.process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        leader.process.wait(0.7)
+    begin = time.monotonic()
+    assert leader.end(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert time.monotonic() - begin < 3
+
+
+def test_it_stops_with_the_process_that_holds_its_input(serve, tmp_path):
+    member = serve(*alone(tmp_path, "--until-input-ends"))
+    member.process.stdin.close()
+    assert member.process.wait(10) == 0
+
+
+def test_a_directory_in_use_is_refused(serve, tmp_path):
+    member = serve(*alone(tmp_path))
+    wait_until(lambda: member.status()["state"] == "leader", "a leader")
+    second = tenure("serve", *alone(tmp_path), timeout=20)  # the same directory, other ports
+    assert second.returncode == 2
+    assert "another process" in second.stderr
+    assert second.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.toml"], "cannot read"),
+        (["--id", "1"], "id: this member"),
+        (["--id", "1", "--member", "1=127.0.0.1:1"], "cluster"),
+        (["--id", "1", "--member", "1=127.0.0.1:1", "--cluster", "c"], "directory"),
+        (["--id", "1", "--member", "1=8.8.8.8:1", "--cluster", "c", "--directory", "d"], "loopback"),
+        (["--id", "1", "--member", "1=nowhere", "--cluster", "c", "--directory", "d"], "host:port"),
+        (["--set", "x"], "NAME=VALUE"),
+    ],
+)
+def test_settings_that_are_of_no_use(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    done = tenure("serve", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_taken_admin_address_leaves_nothing_open(serve, tmp_path):
+    flags = alone(tmp_path)
+    admin = flags[flags.index("--admin") + 1].split(":")
+    with socket.create_server((admin[0], int(admin[1]))):
+        done = tenure("serve", *flags)
+    assert done.returncode == 2
+    assert "cannot listen" in done.stderr
+    serve(*flags)  # the directory is free again
+
+
+def test_status_of_what_is_no_address_and_of_nobody():
+    assert tenure("status", "nobody").returncode == 2
+    port = free_ports(1)[0]
+    done = tenure("status", f"127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert "no answer" in done.stdout
+
+
+def test_help_imports_no_simulator_and_no_host():
+    code = "import sys; from tenure.cli.app import app; app(['--help'], standalone_mode=False); "
+    code += "assert not [m for m in sys.modules if m.startswith(('tenure._proof', 'tenure._host', 'tenure.sim'))]"
+    done = subprocess.run(
+        [__import__("sys").executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("demo", "serve", "status", "check-history"):
+        assert name in done.stdout
