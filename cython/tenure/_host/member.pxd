@@ -53,6 +53,7 @@ cdef struct PendingRead:
     uint64_t read_id
     uint64_t index
     bint confirmed
+    uint64_t tick               # the member's `ticks` when it came
     Caller caller
 
 cdef struct Outgoing:
@@ -146,6 +147,7 @@ cdef struct Member:
     Vec[PendingProposal] proposals
     size_t proposals_head
     Vec[PendingRead] reads
+    uint64_t ticks
     Vec[Outgoing] outgoing
     Vec[Entry] to_apply
     size_t apply_head           # applied up to here

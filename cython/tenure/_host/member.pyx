@@ -10,7 +10,7 @@ sees an answer reads at or behind it. A proposal's outcome is decided by what st
 its own term, it took effect; another, it never will. Whatever is still open when the member stops is unknown, and says so.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from libcpp.atomic cimport memory_order_relaxed
@@ -61,6 +61,7 @@ from tenure._raft.types cimport (
 
 cdef enum:
     MAX_WRITES_IN_FLIGHT = 1024     # Readys handed to the log writer and not yet durable
+    MAX_PENDING_READS = 131072      # of all callers of this member
 
 
 # ------------------------------------------------------------------------------------------------------------ events
@@ -92,6 +93,9 @@ cdef void publish_gauges(Member* m) noexcept nogil:
     m.gauges.last_index.store(raft_last_index(m.raft), memory_order_relaxed)
     m.gauges.first_index.store(m.raft.log.offset + 1, memory_order_relaxed)
     m.gauges.rate_alarms.store(m.raft.rate_alarms, memory_order_relaxed)
+    if m.machine.self != NULL:
+        m.gauges.state_hash.store(m.machine.hash(m.machine.self), memory_order_relaxed)
+        m.gauges.state_hash_index.store(m.raft.log.applied, memory_order_relaxed)
 
 
 # ------------------------------------------------------------------------------------------------------------ inputs
@@ -128,8 +132,9 @@ cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept 
     m.next_read_id += 1
     read.index = 0
     read.confirmed = False
+    read.tick = m.ticks
     read.caller = caller[0]
-    if not m.reads.push(read):
+    if m.reads.size >= MAX_PENDING_READS or not m.reads.push(read):
         caller_answer(caller, ERR_OVERLOADED, 0, m.raft.term, m.raft.lead, NULL)
         return
     code = raft_read_index(m.raft, read.read_id, now_ns)
@@ -157,7 +162,11 @@ cdef void watch_lease(Member* m, int64_t now_ns) noexcept nogil:
 
 
 cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil:
+    cdef uint64_t limit = 2 * m.raft.config.election_ticks
     watch_lease(m, now_ns)
+    m.ticks += 1
+    if m.reads.size and m.ticks > limit:
+        drop_unconfirmed_reads(m, m.ticks - limit)
     raft_tick(m.raft, now_ns)
     if m.oldest_write_ns != 0 and monotonic_ns - m.oldest_write_ns > stall_limit_ns:
         # The disk is dead or as good as dead, but heartbeats would go on: somebody else must lead (H26).
@@ -275,14 +284,14 @@ cdef bint install(Member* m, const Snapshot* snapshot) noexcept nogil:
     return True
 
 
-cdef void drop_unconfirmed_reads(Member* m) noexcept nogil:
-    """The leader that they were sent to is gone, and its answers with it: their callers ask again, under new ids."""
+cdef void drop_unconfirmed_reads(Member* m, uint64_t before_tick) noexcept nogil:
+    """Their answers were lost, with the leader that they were sent to or on the way: callers ask again, under new ids."""
     cdef uint64_t limit = m.next_read_id  # an answer may bring a new read at once
     cdef PendingRead read
     cdef size_t i = 0
     while i < m.reads.size:
         read = m.reads.data[i]
-        if read.confirmed or read.read_id >= limit:
+        if read.confirmed or read.read_id >= limit or read.tick >= before_tick:
             i += 1
             continue
         m.reads.remove(i)
@@ -317,7 +326,7 @@ cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
         return False
     if ready.soft_changed and ready.lead != m.last_lead:
         m.last_lead = ready.lead
-        drop_unconfirmed_reads(m)
+        drop_unconfirmed_reads(m, UINT64_MAX)
     for i in range(ready.committed.size):
         enough = enough and m.to_apply.push(ready.committed.data[i])
         m.unapplied_bytes += entry_bytes(&ready.committed.data[i])
