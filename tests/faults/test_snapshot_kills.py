@@ -88,6 +88,7 @@ def test_at_whatever_moment_it_ends_nothing_acknowledged_is_lost(tmp_path, fault
         acked = now_acked
         files = sorted(path.name for path in (tmp_path / "host").iterdir() if path.name.startswith("snap"))
         print(
-            f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, acknowledged {acked}, {files}"
+            f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, acknowledged {acked}",
+            files,
         )
     assert began_with > 0, "no life began with a snapshot: the test has shown nothing"
