@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = '''
+PROGRAM = """
 import asyncio, sys
 from tenure._kv.codec import encode_set
 from tenure._kv.machine import KeyValueMachine
@@ -43,7 +43,7 @@ async def run():
         print("acked", number, flush=True)
 
 asyncio.run(run())
-'''
+"""
 
 
 def free_port():
@@ -87,5 +87,7 @@ def test_at_whatever_moment_it_ends_nothing_acknowledged_is_lost(tmp_path, fault
         assert applied <= 3000, f"life {life}: {applied} entries were applied again"
         acked = now_acked
         files = sorted(path.name for path in (tmp_path / "host").iterdir() if path.name.startswith("snap"))
-        print(f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, acknowledged {acked}, {files}")
+        print(
+            f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, acknowledged {acked}, {files}"
+        )
     assert began_with > 0, "no life began with a snapshot: the test has shown nothing"
