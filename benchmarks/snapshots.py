@@ -1,8 +1,8 @@
 """What snapshots cost and what they bound: `python benchmarks/snapshots.py [writes]`.
 
-First, many writes to three members with the defaults: how far the entries in memory, the segments of the log and the snapshot
-files grow. Then the latency of one caller's writes to one member that holds many keys, in turns with a dump always running
-and with none at all: the difference is what the loop loses to the snapshot thread.
+First, many writes to three members with the defaults: how far the entries in memory, the segments of the log and the
+snapshot files grow. Then the latency of one caller's writes to one member that holds many keys, in turns with a dump
+always running and with none at all: the difference is what the loop loses to the snapshot thread.
 """
 
 from __future__ import annotations
@@ -88,9 +88,10 @@ def bounds(writes: int) -> None:
         equal = len({machine.state_hash for machine in machines}) == 1
         counters = leader.status().counters
         print(
-            f"{writes} writes, three members, {spent:.1f} s: at most {most_entries} entries in memory, {most_segments} segments "
-            f"of 4 MiB, {most_snapshots} snapshot files; {counters['snapshots']} snapshots, "
-            f"{counters['snapshots_failed']} failed; equal state: {equal}; longest pass {counters['longest_pass_ns'] / 1e6:.1f} ms"
+            f"{writes} writes, three members, {spent:.1f} s: at most {most_entries} entries in memory, "
+            f"{most_segments} segments of 4 MiB, {most_snapshots} snapshot files; {counters['snapshots']} snapshots, "
+            f"{counters['snapshots_failed']} failed; equal state: {equal}; "
+            f"longest pass {counters['longest_pass_ns'] / 1e6:.1f} ms"
         )
         for engine in engines:
             engine.close()
@@ -110,7 +111,8 @@ def tell(name: str, spent: list[float]) -> None:
     ordered = sorted(spent)
     points = [statistics.median(ordered), *(ordered[int(len(ordered) * share)] for share in (0.99, 0.999)), ordered[-1]]
     print(
-        f"{name:>12}: p50 {points[0]:.0f} us, p99 {points[1]:.0f} us, p99.9 {points[2]:.0f} us, longest {points[3]:.0f} us"
+        f"{name:>12}: p50 {points[0]:.0f} us, p99 {points[1]:.0f} us, "
+        f"p99.9 {points[2]:.0f} us, longest {points[3]:.0f} us"
     )
 
 

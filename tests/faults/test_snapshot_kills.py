@@ -1,4 +1,4 @@
-"""A process is killed, or loses power, while it takes snapshots, at moments nobody chose: what it acknowledged is there."""
+"""A process is killed, or loses power, while it takes snapshots: what it acknowledged is there afterwards."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def live_and_die(folder: Path, seconds: float, faults: str):
     )
     try:
         line = process.stdout.readline().split()
-        assert line and line[0] == "held", process.stderr.read()
+        assert line[:1] == ["held"], process.stderr.read()
         time.sleep(seconds)
     finally:
         process.send_signal(signal.SIGKILL)
-        out, err = process.communicate()
+        out, _ = process.communicate()
     held, size, began_with, applied = map(int, line[1:])
     assert held == size, f"{size} keys are there, but only the first {held} have no gap"
     acked = max([held] + [int(word.split()[1]) for word in out.splitlines() if word.startswith("acked ") and word[6:]])
@@ -88,6 +88,7 @@ def test_at_whatever_moment_it_ends_nothing_acknowledged_is_lost(tmp_path, fault
         acked = now_acked
         files = sorted(path.name for path in (tmp_path / "host").iterdir() if path.name.startswith("snap"))
         print(
-            f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, acknowledged {acked}, {files}"
+            f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, "
+            f"acknowledged {acked}, {files}"
         )
     assert began_with > 0, "no life began with a snapshot: the test has shown nothing"

@@ -231,7 +231,7 @@ def test_a_member_that_missed_little_is_sent_entries(clusters):
 def test_a_receiver_without_space_catches_up_once_there_is_some(clusters):
     cluster = clusters(3, config=SMALL, machine=KeyValueMachine)
     write(cluster.leader(), 700)
-    gone, last = away_and_back(cluster, writes=8000, first=700)
+    _, last = away_and_back(cluster, writes=8000, first=700)
     file_faults.configure("fail_open=1+:ENOSPC")
     time.sleep(1)
     file_faults.clear()
