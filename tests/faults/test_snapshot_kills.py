@@ -1,4 +1,4 @@
-"""A process is killed, or loses power, while it takes snapshots, at any moment: what it acknowledged is there."""
+"""A process is killed, or loses power, while it takes snapshots: what it acknowledged is there afterwards."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_at_whatever_moment_it_ends_nothing_acknowledged_is_lost(tmp_path, fault
         acked = now_acked
         files = sorted(path.name for path in (tmp_path / "host").iterdir() if path.name.startswith("snap"))
         print(
-            f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, acknowledged {acked}",
-            files,
+            f"life {life}: held {held}, began with snapshot {began_with}, applied {applied}, "
+            f"acknowledged {acked}, {files}"
         )
     assert began_with > 0, "no life began with a snapshot: the test has shown nothing"

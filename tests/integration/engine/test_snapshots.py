@@ -85,8 +85,8 @@ def test_two_files_stay_and_the_log_in_memory_is_bounded(clusters):
     until(lambda: counters(engine)["snapshot_index"] > 10_000 - EVERY, "no snapshot was taken")
     until(lambda: entries_in_memory(engine) <= 3 * EVERY, "entries stay in memory")
     assert counters(engine)["snapshots_failed"] == 0
-    assert len(files(cluster.folder / "1", "snap-")) == 2
-    assert files(cluster.folder / "1", "snapnew") == []
+    folder = cluster.folder / "1"
+    until(lambda: len(files(folder, "snap-")) == 2 and not files(folder, "snapnew"), "files are left behind")
 
 
 def test_old_segments_of_the_log_go(clusters):
@@ -231,7 +231,7 @@ def test_a_member_that_missed_little_is_sent_entries(clusters):
 def test_a_receiver_without_space_catches_up_once_there_is_some(clusters):
     cluster = clusters(3, config=SMALL, machine=KeyValueMachine)
     write(cluster.leader(), 700)
-    _gone, last = away_and_back(cluster, writes=8000, first=700)
+    _, last = away_and_back(cluster, writes=8000, first=700)
     file_faults.configure("fail_open=1+:ENOSPC")
     time.sleep(1)
     file_faults.clear()
