@@ -2,7 +2,8 @@
 
 A `Cluster` owns the processes, their folders and logs, and the proxies between them. Whatever happens to a test, its
 `close` kills every process; a member also dies with the process that started it, and after its lifetime. Use it from
-the test's main thread. Everything is on loopback, every wait has a limit."""
+the test's main thread. Everything is on loopback, every wait has a limit.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Bytes are forwarded in order and unchanged; a link that is held keeps them (as a
 What goes to a member and what comes from it can be held separately. Connections end when either side ends.
 
 The proxies run in threads of the test's process; they own their sockets, know nothing of what flows, and end with
-`close`."""
+`close`.
+"""
 
 from __future__ import annotations
 

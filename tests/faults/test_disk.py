@@ -1,5 +1,6 @@
 """One member's disk goes wrong: full, failing or stalled. Its clients get typed errors, the others go on, nothing is
-lost."""
+lost.
+"""
 
 from __future__ import annotations
 

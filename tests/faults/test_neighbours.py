@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.faults.cluster import Cluster, judge
 TIMEOUT_S = 1.0
 HOLD_S = 5.0  # several leases
 GARBAGE_S = 3.0
+NEEDS_GIL = pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this interpreter has no GIL to hold"
+)
 LAPSES = ("lapses_deadline", "lapses_withdrawn", "elections_won")
 
 
@@ -48,6 +52,7 @@ def busy_python(cluster: Cluster, id: int, **request: Any):
     assert answers[0]["status"] == "ok", answers
 
 
+@NEEDS_GIL
 @pytest.mark.timeout(90)
 def test_a_held_gil_costs_the_leader_nothing(tmp_path: Path, book: Book, seed: int) -> None:
     """Fails when heartbeats, promises or the lease wait for the GIL: a lapse or an election is counted."""
@@ -69,6 +74,7 @@ def test_a_held_gil_costs_the_leader_nothing(tmp_path: Path, book: Book, seed: i
         judge(cluster, book)
 
 
+@NEEDS_GIL
 @pytest.mark.timeout(90)
 def test_a_held_gil_does_not_delay_a_followers_acknowledgements(tmp_path: Path, book: Book, seed: int) -> None:
     """Fails when a follower needs the GIL to append or to acknowledge: with the other one stopped, writes wait."""

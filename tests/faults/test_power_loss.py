@@ -2,7 +2,8 @@
 
 The members run over the storage seam's `hold_unsynced`: what is written stays in the process until it is synced, so
 SIGKILL takes with it whatever a power cut may take. The last two tests are the proof that these can fail: with
-`fsync="never"` the very same schedules lose acknowledged writes, and that is found."""
+`fsync="never"` the very same schedules lose acknowledged writes, and that is found.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def lose_only_copies(cluster: Cluster, load: Load, source: random.Random) -> int
     """The killed leader alone can bring back what it acknowledged. Returns a member that stands still.
 
     One follower is killed first, so that what is acknowledged from then on is with the leader and the other follower;
-    then the other stands still, the leader is killed, and both that were killed come back and form a majority."""
+    then the other stands still, the leader is killed, and both that were killed come back and form a majority.
+    """
     leader = cluster.leader()
     one, other = source.sample([id for id in cluster.members if id != leader], 2)
     cluster.kill(one)  # not SIGSTOP: what waits in the sockets of a stopped member reaches it yet

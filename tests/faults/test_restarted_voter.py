@@ -2,7 +2,8 @@
 
 The schedule makes every vote but the restarted one's: the candidate was cut off from the leader until its own promise
 had passed, the leader is cut off from both when the voter is killed, so its lease rests on the promise that the voter
-made before. The candidate asks for votes without pause from then on."""
+made before. The candidate asks for votes without pause from then on.
+"""
 
 from __future__ import annotations
 

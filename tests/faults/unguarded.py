@@ -2,7 +2,8 @@
 
 `setup.py` refuses to package or to install such a build. It exists so that the test of the stopped leader can be seen
 to fail. Only the modules whose generated code looks at a lease word are compiled again; everything else is linked from
-the tree."""
+the tree.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +25,10 @@ LEAF = re.compile(r'^\s*#\s*include\s+"(tenure/[^"]+)"', re.MULTILINE)
 
 def source_hash() -> str:
     digest = hashlib.sha256(sys.version.encode())
-    for folder, pattern in (("cython", "**/*"), ("src", "**/*.py"), ("src", "**/*.so"), (".", "setup.py")):
+    for folder, pattern in (("cython", "**/*"), ("src", "**/*.py"), (".", "setup.py")):
         for path in sorted((ROOT / folder).glob(pattern)):
-            if path.is_file() and not path.name.endswith((".pyc", ".pyo")):
-                content = str(path.stat().st_mtime_ns).encode() if path.suffix == ".so" else path.read_bytes()
+            if path.is_file():
+                content = path.read_bytes()
                 digest.update(f"{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
 

@@ -321,6 +321,7 @@ def apply_all(NativeMachine machine not None, Commands commands not None) -> int
     cdef Blob* command
     cdef int64_t begin_ns, end_ns
     cdef size_t i
+    cdef bint applied = True
     if machine.machine.self == NULL:
         raise ValueError("a host runs this machine")
     with nogil:
@@ -328,7 +329,11 @@ def apply_all(NativeMachine machine not None, Commands commands not None) -> int
         for i in range(commands.count):
             result = NULL
             command = commands.blobs[i]
-            machine.machine.apply(machine.machine.self, i + 1, 1, command.bytes(), command.size, &result)
+            applied = machine.machine.apply(machine.machine.self, i + 1, 1, command.bytes(), command.size, &result)
             blob_release(result)
+            if not applied:
+                break
         end_ns = clock_monotonic_ns()
+    if not applied:
+        raise MemoryError("the machine cannot go on")
     return end_ns - begin_ns

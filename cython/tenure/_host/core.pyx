@@ -630,6 +630,7 @@ cdef class HostCore:
             "snapshots": g.snapshots.load(memory_order_relaxed),
             "snapshots_failed": g.snapshots_failed.load(memory_order_relaxed),
             "snapshots_damaged": g.snapshots_damaged.load(memory_order_relaxed),
+            "snapshots_installed": g.snapshots_installed.load(memory_order_relaxed),
             "snapshot_index": g.snapshot_index.load(memory_order_relaxed),
             "snapshot_bytes": g.snapshot_bytes.load(memory_order_relaxed),
             "snapshot_ns": g.snapshot_ns.load(memory_order_relaxed),

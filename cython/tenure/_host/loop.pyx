@@ -73,7 +73,16 @@ from tenure._host.redis_front cimport (
 )
 from tenure._host.redis_ops cimport data_refuse
 from tenure._host.redis_types cimport REDIS_TOKEN_TAG
-from tenure._host.snapshots cimport snapshots_done, snapshots_step
+from tenure._host.snapshots cimport (
+    DATA_SNAPSHOT,
+    SnapshotData,
+    snapshots_data,
+    snapshots_data_group,
+    snapshots_done,
+    snapshots_hold,
+    snapshots_step,
+    snapshots_tick,
+)
 from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
 from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
@@ -87,7 +96,7 @@ from tenure._net.transport cimport (
     transport_tick,
 )
 from tenure._raft.raft cimport raft_campaign, raft_report_unreachable, raft_step_down, raft_transfer
-from tenure._raft.types cimport LEADER, OK, Message
+from tenure._raft.types cimport LEADER, MSG_SNAP, OK, Message
 from tenure._storage.directory cimport directory_close
 from tenure._storage.wal cimport wal_close
 
@@ -135,7 +144,7 @@ cdef Member* member_of(Host* host, uint32_t group) noexcept nogil:
 
 cdef void deliver(void* context, uint32_t group, Message* message, int64_t now_ns) noexcept nogil:
     cdef Member* m = member_of(<Host*>context, group)
-    if m != NULL:
+    if m != NULL and not (message.type == MSG_SNAP and snapshots_hold(m, message, clock_monotonic_ns())):
         member_receive(m, message, now_ns)
 
 
@@ -150,7 +159,13 @@ cdef void unreachable(void* context, uint64_t peer) noexcept nogil:
 
 cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
     cdef Host* host = <Host*>context
-    if host.front != NULL:
+    cdef Member* m = NULL
+    if kind == DATA_SNAPSHOT:
+        if size >= sizeof(SnapshotData):
+            m = member_of(host, snapshots_data_group(bytes))
+        if m != NULL:
+            snapshots_data(m, peer, bytes, size, clock_monotonic_ns())
+    elif host.front != NULL:
         front_data(host.front, peer, kind, bytes, size)
     else:
         data_refuse(host.transport, peer, kind, bytes, size)
@@ -253,15 +268,21 @@ cdef size_t take_written(Host* host) noexcept nogil:
 
 
 cdef void take_snapshots(Host* host) noexcept nogil:
+    if queue_size(&host.snapshotter.done):
+        finish_snapshots(host)
+
+
+cdef void finish_snapshots(Host* host) noexcept nogil:
     cdef SnapshotJob* job
     cdef Member* m
     cdef int code
+    cdef int64_t now_ns = clock_now_ns(), monotonic_ns = clock_monotonic_ns()
     while True:
         job = snapshotter_take_done(host.snapshotter)
         if job == NULL:
             return
         m = member_of(host, job.group)
-        code = snapshots_done(m, job, clock_monotonic_ns())
+        code = snapshots_done(m, job, now_ns, monotonic_ns)
         if code != OK:
             member_fail(m, code, OUTCOME_UNKNOWN)
 
@@ -285,6 +306,7 @@ cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
     for i in range(host.members.size):
         if host.members.data[i].raft.failed == OK:
             member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
+            snapshots_tick(host.members.data[i], now_ns, monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
     if host.front != NULL:
         front_tick(host.front, monotonic_ns)

@@ -88,6 +88,7 @@ cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
         atomic[uint64_t] snapshots
         atomic[uint64_t] snapshots_failed
         atomic[uint64_t] snapshots_damaged
+        atomic[uint64_t] snapshots_installed
         atomic[uint64_t] snapshot_index
         atomic[uint64_t] snapshot_bytes
         atomic[uint64_t] snapshot_ns
@@ -97,6 +98,12 @@ cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
     MemberGauges* gauges_new() noexcept
     void gauges_free(MemberGauges* gauges) noexcept
 
+
+cdef struct SnapshotPeer:
+    # A member that the leader sent a snapshot, as long as it is at it.
+    uint64_t id
+    uint64_t index
+    int64_t heard_ns            # CLOCK_MONOTONIC
 
 cdef struct MemberSnapshots:
     # See snapshots.pyx.  marked <= previous.index < latest.index <= applied
@@ -108,7 +115,18 @@ cdef struct MemberSnapshots:
     uint64_t marked             # the log on disk starts behind this index
     uint64_t compact_to         # entries up to here may leave memory; 0 = nothing to do
     int64_t retry_ns            # CLOCK_MONOTONIC: none is begun before, since one failed
-    bint running
+    bint running                # one of this member's own
+    # As leader.
+    Vec[SnapshotPeer] peers
+    # As follower: the leader's message waits until its file is here, whole, durable, and loaded beside the machine.
+    bint receiving
+    bint storing                # a piece is with the snapshot thread
+    Message held                # owns its snapshot
+    uint64_t received           # bytes of the file
+    int64_t asked_ns            # CLOCK_MONOTONIC
+    void* load                  # what `loaded` is of; null = none
+    Snapshot loaded
+    uint64_t installing         # adopted, and not yet durable in the log; 0 = none
 
 cdef struct Member:
     uint32_t group

@@ -22,6 +22,7 @@ from tenure._core.lease cimport lease_close, lease_expiry_ns, lease_release, lea
 from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_push
 from tenure._core.wakeup cimport wakeup_notify
+from tenure._host.snapshots cimport snapshots_adopt, snapshots_release
 from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_push
 from tenure._net.transport cimport transport_send
@@ -41,6 +42,7 @@ from tenure._raft.raft cimport (
 )
 from tenure._raft.types cimport (
     ENTRY_NORMAL,
+    ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
     ERR_STEPPED_DOWN,
@@ -49,6 +51,7 @@ from tenure._raft.types cimport (
     Entry,
     Message,
     Ready,
+    Snapshot,
     entries_push,
     entries_release,
     entry_bytes,
@@ -179,6 +182,9 @@ cdef void release_outgoing(Member* m, int64_t now_ns) noexcept nogil:
     if done == 0:
         return
     raft_appended(m.raft, number, now_ns)
+    if m.snapshots.installing != 0 and m.raft.log.applied >= m.snapshots.installing:
+        applied_publish(m.applied, m.raft.log.applied)
+        m.snapshots.installing = 0
     for i in range(done):
         for k in range(m.outgoing.data[i].after_append.size):
             transport_send(m.transport, m.group, &m.outgoing.data[i].after_append.data[k])
@@ -251,16 +257,36 @@ cdef void answer_reads(Member* m) noexcept nogil:
     m.reads.size = kept
 
 
+cdef bint install(Member* m, const Snapshot* snapshot) noexcept nogil:
+    """The machine becomes what the snapshot holds; what was committed and is not applied yet is part of it."""
+    cdef size_t i
+    if not snapshots_adopt(m, snapshot):
+        return False
+    for i in range(m.apply_head, m.to_apply.size):
+        blob_release(m.to_apply.data[i].data)
+    m.to_apply.clear()
+    m.apply_head = m.handed = 0
+    m.unapplied_bytes = 0
+    while m.proposals_head < m.proposals.size and m.proposals.data[m.proposals_head].index <= snapshot.index:
+        # it may be among what the snapshot holds
+        caller_answer(
+            &m.proposals.data[m.proposals_head].caller, OUTCOME_UNKNOWN, 0, m.raft.term, m.raft.lead, NULL)
+        m.proposals_head += 1
+    return True
+
+
 cdef void drop_unconfirmed_reads(Member* m) noexcept nogil:
     """The leader that they were sent to is gone, and its answers with it: their callers ask again, under new ids."""
-    cdef size_t i, kept = 0
-    for i in range(m.reads.size):
-        if m.reads.data[i].confirmed:
-            m.reads.data[kept] = m.reads.data[i]
-            kept += 1
-        else:
-            caller_answer(&m.reads.data[i].caller, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
-    m.reads.size = kept
+    cdef uint64_t limit = m.next_read_id  # an answer may bring a new read at once
+    cdef PendingRead read
+    cdef size_t i = 0
+    while i < m.reads.size:
+        read = m.reads.data[i]
+        if read.confirmed or read.read_id >= limit:
+            i += 1
+            continue
+        m.reads.remove(i)
+        caller_answer(&read.caller, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
 
 
 cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
@@ -285,6 +311,10 @@ cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
             m.gauges.elections.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
         emit(m, EVENT_ROLE, 0)
     take_reads(m, &ready)
+    if ready.snapshot != NULL and not install(m, ready.snapshot):
+        ready_release(&ready)
+        member_fail(m, ERR_INVARIANT, OUTCOME_UNKNOWN)
+        return False
     if ready.soft_changed and ready.lead != m.last_lead:
         m.last_lead = ready.lead
         drop_unconfirmed_reads(m)
@@ -500,6 +530,7 @@ cdef void member_release(Member* m) noexcept nogil:
     m.reads.release()
     m.answers.release()
     raft_free(m.raft)
+    snapshots_release(m)
     if m.machine.self != NULL:
         m.machine.release(m.machine.self)
     lease_release(m.lease)

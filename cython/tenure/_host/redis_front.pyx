@@ -25,7 +25,7 @@ from tenure._core.posix cimport (
 )
 from tenure._core.vec cimport Vec
 from tenure._host.redis_commands cimport (
-    CMD_AUTH, CMD_HELLO, CMD_QUIT, KIND_READ, KIND_SESSION, READ_DONE, READ_UNDECIDED, TRANSLATED,
+    CMD_AUTH, CMD_HELLO, CMD_QUIT, KIND_READ, KIND_SESSION, READ_DONE, READ_FAILED, READ_UNDECIDED, TRANSLATED,
     TRANSLATION_REPLIED, Judgement, ReadInstant, RedisCommand, Translation, arity_fits, error, execute_read,
     redis_command_find, translate_write, unknown_command, wrong_arity,
 )
@@ -452,6 +452,8 @@ cdef bint execute_read_here(
     if judgement == READ_UNDECIDED:
         op = op_new(f, c, OP_IS_READ, command)
         return op_mark(f, op, arguments, count) if op != NULL else refuse_memory(f, c)
+    if judgement == READ_FAILED and error(&c.output, b"CLUSTERDOWN this member has failed: the command was not executed"):
+        return True
     return refuse_memory(f, c)
 
 

@@ -6,6 +6,7 @@ from libcpp.atomic cimport atomic
 from tenure._core.posix cimport pthread_t
 from tenure._core.queue cimport Queue
 from tenure._core.state_machine cimport StateMachine
+from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport LoopWakeup, Wakeup
 from tenure._raft.types cimport Snapshot
 from tenure._storage.directory cimport Directory
@@ -13,13 +14,26 @@ from tenure._storage.directory cimport Directory
 cdef enum:
     SNAPSHOT_STOPPED = 299      # a job's code: the host stopped before it was done
 
+cdef enum SnapshotJobKind:
+    JOB_WRITE = 1               # `dump` becomes the file of `snapshot`; files below `keep_from` go
+    JOB_SERVE = 2               # up to `wanted` bytes from `offset` of the file of `snapshot` into `piece`, for `peer`
+    JOB_STORE = 3               # `piece` belongs at `offset` of a file of `total` bytes; with the last one it becomes `load`
+    JOB_DISCARD = 4             # `load` is not needed after all
+
 cdef struct SnapshotJob:
+    int32_t kind                # SnapshotJobKind
     uint32_t group
-    Snapshot snapshot           # what the file will be of
-    uint64_t keep_from          # files below this index go once the new one is durable
-    StateMachine machine        # for its functions; `self` is not touched
-    void* dump                  # owned until the thread has read it
+    Snapshot snapshot           # its index and term name the file; JOB_STORE fills in the rest with the last piece
+    StateMachine machine        # for its functions; `self` only to begin a load
     int32_t code                # StorageCode, MachineCode or SNAPSHOT_STOPPED, filled in by the thread
+    void* dump                  # owned until the thread has read it
+    uint64_t keep_from
+    uint64_t peer
+    uint64_t offset
+    uint64_t total              # size of the file
+    size_t wanted
+    Vec[char] piece
+    void* load                  # whole, sound, and its file durable; owned
     uint64_t bytes
     int64_t took_ns
 

@@ -60,9 +60,21 @@ cdef int snapshot_append(SnapshotSink* sink, const char* bytes, size_t size) noe
 cdef int snapshot_finish(SnapshotSink* sink) noexcept nogil
 cdef void snapshot_sink_close(SnapshotSink* sink) noexcept nogil        # what is unfinished is removed; null is fine
 
+# A file that comes from elsewhere, as the bytes that it is: create, append, check, publish, close.
+cdef SnapshotSink* snapshot_receive(
+    const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error) noexcept nogil
+cdef int snapshot_append_raw(SnapshotSink* sink, const char* bytes, size_t size) noexcept nogil
+# To read what came, before it is published: whoever reads it to its end knows that it is whole.
+cdef SnapshotSource* snapshot_check(
+    const SnapshotSink* sink, const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error
+) noexcept nogil
+cdef int snapshot_publish(SnapshotSink* sink) noexcept nogil            # durable under its name; not checked here
+
 # Null with `error` filled in: STORAGE_CORRUPT and the offset for damage.
 cdef SnapshotSource* snapshot_open(
     const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error) noexcept nogil
 # Replaces `chunk` by the next piece; empty at the end, which is told only when everything came and was whole. A StorageCode.
 cdef int snapshot_read(SnapshotSource* source, Vec[char]* chunk) noexcept nogil
+# Appends up to `size` bytes of the file as it stands, from `offset` on; nothing is checked but the header. A StorageCode.
+cdef int snapshot_read_raw(SnapshotSource* source, uint64_t offset, size_t size, Vec[char]* out) noexcept nogil
 cdef void snapshot_source_close(SnapshotSource* source) noexcept nogil

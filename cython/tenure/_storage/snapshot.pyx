@@ -206,10 +206,10 @@ cdef int sink_sync(SnapshotSink* sink) noexcept nogil:
     return STORAGE_OK if result == 0 else sink_failed(sink, result)
 
 
-cdef SnapshotSink* snapshot_create(
-        const Directory* directory, uint32_t group, const Snapshot* snapshot, StorageError* error) noexcept nogil:
+cdef SnapshotSink* sink_new(
+        const Directory* directory, const char* prefix, uint32_t group, uint64_t index, uint64_t term, StorageError* error
+) noexcept nogil:
     cdef SnapshotSink* sink = <SnapshotSink*> calloc(1, sizeof(SnapshotSink))
-    cdef SnapshotHeader header
     cdef int result
     memset(error, 0, sizeof(StorageError))
     if sink == NULL:
@@ -218,15 +218,25 @@ cdef SnapshotSink* snapshot_create(
     sink.fd = -1
     sink.sync = directory.sync
     memcpy(sink.folder, directory.path, sizeof(sink.folder))
-    make_path(sink.temporary, directory.path, b"snapnew", group, snapshot.index, snapshot.term)
-    make_path(sink.final, directory.path, b"snap", group, snapshot.index, snapshot.term)
+    make_path(sink.temporary, directory.path, prefix, group, index, term)
+    make_path(sink.final, directory.path, b"snap", group, index, term)
+    result = file_open(sink.temporary, True, &sink.fd)
+    if result == 0:
+        return sink
+    failed(error, result, sink.temporary)
+    free(sink)
+    return NULL
+
+
+cdef SnapshotSink* snapshot_create(
+        const Directory* directory, uint32_t group, const Snapshot* snapshot, StorageError* error) noexcept nogil:
+    cdef SnapshotSink* sink = sink_new(directory, b"snapnew", group, snapshot.index, snapshot.term, error)
+    cdef SnapshotHeader header
+    if sink == NULL:
+        return NULL
     fill_header(&header, directory, group, snapshot)
     sink.previous = header.checksum
-    result = file_open(sink.temporary, True, &sink.fd)
-    if result != 0:
-        sink.fd = -1
-        sink_failed(sink, result)
-    elif sink_write(sink, &header, sizeof(header)) == STORAGE_OK:
+    if sink_write(sink, &header, sizeof(header)) == STORAGE_OK:
         return sink
     memcpy(error, &sink.error, sizeof(StorageError))
     snapshot_sink_close(sink)
@@ -262,14 +272,19 @@ cdef uint32_t footer_checksum(uint32_t previous, const SnapshotFooter* footer) n
 
 cdef int snapshot_finish(SnapshotSink* sink) noexcept nogil:
     cdef SnapshotFooter footer
-    cdef int result = 0
     if sink.error.code != 0:
         return sink.error.code
     memset(&footer, 0, sizeof(footer))
     footer.payload_bytes = sink.payload_bytes
     footer.chunks = sink.chunks
     footer.end.checksum = footer_checksum(sink.previous, &footer)
-    if sink_write(sink, &footer, sizeof(footer)) != STORAGE_OK or sink_sync(sink) != STORAGE_OK:
+    sink_write(sink, &footer, sizeof(footer))
+    return snapshot_publish(sink)
+
+
+cdef int snapshot_publish(SnapshotSink* sink) noexcept nogil:
+    cdef int result = 0
+    if sink.error.code != 0 or sink_sync(sink) != STORAGE_OK:
         return sink.error.code
     file_close(sink.fd)
     sink.fd = -1
@@ -277,6 +292,17 @@ cdef int snapshot_finish(SnapshotSink* sink) noexcept nogil:
     if result == 0 and sink.sync:
         result = directory_sync(sink.folder)
     return STORAGE_OK if result == 0 else sink_failed(sink, result)
+
+
+cdef SnapshotSink* snapshot_receive(
+        const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error) noexcept nogil:
+    return sink_new(directory, b"snapnew-in", group, name.index, name.term, error)
+
+
+cdef int snapshot_append_raw(SnapshotSink* sink, const char* bytes, size_t size) noexcept nogil:
+    if sink.error.code != 0 or sink_write(sink, bytes, size) != STORAGE_OK:
+        return sink.error.code
+    return sink_sync(sink) if sink.unsynced >= SYNC_EVERY_BYTES else STORAGE_OK
 
 
 cdef void snapshot_sink_close(SnapshotSink* sink) noexcept nogil:
@@ -351,6 +377,20 @@ cdef int take_header(
 
 cdef SnapshotSource* snapshot_open(
         const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error) noexcept nogil:
+    cdef char path[512]
+    make_path(path, directory.path, b"snap", group, name.index, name.term)
+    return open_path(path, directory, group, name, error)
+
+
+cdef SnapshotSource* snapshot_check(
+        const SnapshotSink* sink, const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error
+) noexcept nogil:
+    return open_path(sink.temporary, directory, group, name, error)
+
+
+cdef SnapshotSource* open_path(
+        const char* path, const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error
+) noexcept nogil:
     cdef SnapshotSource* source = <SnapshotSource*> calloc(1, sizeof(SnapshotSource))
     cdef int result
     memset(error, 0, sizeof(StorageError))
@@ -358,7 +398,7 @@ cdef SnapshotSource* snapshot_open(
         no_memory(error, directory.path)
         return NULL
     source.fd = -1
-    make_path(source.path, directory.path, b"snap", group, name.index, name.term)
+    memcpy(source.path, path, sizeof(source.path))
     result = file_open(source.path, False, &source.fd)
     if result == 0:
         result = file_size(source.fd, &source.size)
@@ -412,6 +452,21 @@ cdef int snapshot_read(SnapshotSource* source, Vec[char]* chunk) noexcept nogil:
     source.previous = header.checksum
     source.payload_bytes += header.size
     source.chunks += 1
+    return STORAGE_OK
+
+
+cdef int snapshot_read_raw(SnapshotSource* source, uint64_t offset, size_t size, Vec[char]* out) noexcept nogil:
+    cdef size_t got = 0
+    cdef int result
+    if offset >= source.size:
+        return STORAGE_OK
+    size = min(size, <size_t> (source.size - offset))
+    if not out.reserve(out.size + size):
+        return STORAGE_MEMORY
+    result = file_read(source.fd, out.data + out.size, size, offset, &got)
+    if result != 0:
+        return storage_code_of(result)
+    out.size += got
     return STORAGE_OK
 
 

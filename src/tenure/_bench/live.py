@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-import struct
 import time
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tenure._bench import load
 from tenure._bench.processes import Remote, RemoteFailure, close_all
 from tenure._bench.timing import call_ns, each_call_ns
-from tenure._host.core import HostCore
+from tenure._core import clock
+from tenure._kv import codec
 from tenure._kv.machine import KeyValueMachine
-from tenure.config import Config
+from tenure.coordinator import Coordinator
 from tenure.engine import NativeEngine, State
 
 if TYPE_CHECKING:
@@ -38,21 +39,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class FrontedConfig(Config):
-    """The defaults, and a Redis front end on any port of loopback."""
-
-    __slots__ = ()
-
-    def options(self) -> dict[str, Any]:
-        """The settings by the names that the compiled host knows."""
-        return super().options() | {"redis_listen": (b"127.0.0.1", 0)}
-
-
 def set_command(key: bytes, value: bytes) -> bytes:
     """SET as the log holds it."""
-    hint = time.time_ns() // 1_000_000 << 16
-    sized = b"".join(struct.pack("<I", len(part)) + part for part in (key, value))
-    return struct.pack("<BBHIQq", 1, 1, 0, 2, hint, 0) + sized
+    return codec.encode_set(key, value, hint_ts=codec.hint(clock.wall_ms()))
 
 
 class LiveMember:
@@ -61,6 +50,7 @@ class LiveMember:
     def __init__(
         self, directory: str, cluster_id: bytes, member_id: int, members: dict[int, str], payload_bytes: int
     ) -> None:
+        logging.getLogger("tenure").setLevel(logging.ERROR)  # that a leader is stopped at the end is no news here
         self.machine = KeyValueMachine()
         self.engine = NativeEngine(
             self.machine,
@@ -68,8 +58,9 @@ class LiveMember:
             cluster_id=cluster_id,
             member_id=member_id,
             members=members,
-            config=FrontedConfig() if hasattr(HostCore, "redis_port") else Config(),
+            redis="127.0.0.1:0",
         )
+        self.coordinator = Coordinator(self.engine, machine=self.machine)
         self.payload_bytes = payload_bytes
         self.commands = load.Commands(PREPARED, value_bytes=payload_bytes, key_space=KEY_SPACE, seed=member_id)
 
@@ -98,8 +89,9 @@ class LiveMember:
         return self.engine.status().applied_index, self.machine.state_hash
 
     def lease_rounds(self, rounds: int, count: int) -> tuple[float, float, float]:
-        """Median nanoseconds of the compiled lease check, of `lease_read`, and of `time.monotonic_ns`, in turn."""
-        calls: list[Callable[[], object]] = [self.engine.try_lease_read, self.engine.lease_read, time.monotonic_ns]
+        """Median nanoseconds of `try_lease_read`, of `lease_read` and of `time.monotonic_ns`, in turn."""
+        coordinator = self.coordinator
+        calls: list[Callable[[], object]] = [coordinator.try_lease_read, coordinator.lease_read, time.monotonic_ns]
         found: list[list[float]] = [[], [], []]
         for _ in range(rounds):
             for call, into in zip(calls, found, strict=True):
@@ -110,7 +102,7 @@ class LiveMember:
 
     def lease_reads(self, count: int) -> array[int]:
         """Nanoseconds of each of `count` lease reads from Python."""
-        return each_call_ns(self.engine.lease_read, count)
+        return each_call_ns(self.coordinator.lease_read, count)
 
     def reads(self, count: int) -> array[int]:
         """Nanoseconds of each of `count` quorum rounds from Python."""
@@ -134,10 +126,11 @@ class LiveMember:
         """Many compiled callers at once; see `load.together`."""
         return load.together(self.core, load.WRITE, self.commands, callers, round(seconds * 1e9))
 
-    def redis_port(self) -> int | None:
-        """Where Redis clients reach this member; None without a front end."""
-        port: int | None = getattr(self.core, "redis_port", None)
-        return port
+    def redis_port(self) -> int:
+        """Where Redis clients reach this member."""
+        address = self.engine.redis_address
+        assert address is not None
+        return int(address.rpartition(":")[2])
 
     @property
     def core(self) -> Any:

@@ -108,8 +108,9 @@ def start_demo(*arguments: str) -> subprocess.Popen[str]:
 
 
 def members_of(directory) -> list[int]:
-    command = ["ps", "-ww", "-eo", "pid,args"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    found = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, timeout=10, check=True
+    ).stdout
     marker = f"serve {directory}/cluster.toml"
     return [int(line.split()[0]) for line in found.splitlines() if marker in line]
 

@@ -69,6 +69,11 @@ def counters(engine):
     return engine.status().counters
 
 
+def entries_in_memory(engine):
+    status = engine.status()
+    return status.last_index - status.first_index + 1
+
+
 def caught_up(cluster, index):
     until(lambda: all(engine.status().applied_index >= index for engine in cluster.engines.values()), "members lag")
 
@@ -76,13 +81,9 @@ def caught_up(cluster, index):
 def test_two_files_stay_and_the_log_in_memory_is_bounded(clusters):
     cluster = clusters(1, config=SMALL, machine=KeyValueMachine)
     engine = cluster.leader()
-    most = 0
-    for round_ in range(20):
-        write(engine, 500, first=500 * round_)
-        status = engine.status()
-        most = max(most, status.last_index - status.first_index + 1)
-    until(lambda: counters(engine)["snapshot_index"] >= 9000, "no snapshot was taken")
-    assert most <= 8 * EVERY, "entries stay in memory"
+    write(engine, 10_000)
+    until(lambda: counters(engine)["snapshot_index"] > 10_000 - EVERY, "no snapshot was taken")
+    until(lambda: entries_in_memory(engine) <= 3 * EVERY, "entries stay in memory")
     assert counters(engine)["snapshots_failed"] == 0
     assert len(files(cluster.folder / "1", "snap-")) == 2
     assert files(cluster.folder / "1", "snapnew") == []
@@ -175,3 +176,64 @@ def test_none_are_taken_when_told_so(clusters):
     write(engine, 3 * EVERY)
     assert engine.status().first_index == 1
     assert files(cluster.folder / "1", "snap-") == []
+
+
+# --------------------------------------------------------------------------------------------- members that were away
+
+
+def away_and_back(cluster, *, writes, **how):
+    """One follower is away while the others write; then it comes back. The index of the last write."""
+    cluster.leader()
+    follower = cluster.follower()
+    gone = follower.member_id
+    follower.close()
+    del cluster.engines[gone]
+    last = write(cluster.leader(), writes, **how)
+    cluster.start(gone)
+    return gone, last
+
+
+def test_a_member_that_was_away_for_long_is_sent_a_snapshot(clusters):
+    cluster = clusters(3, config=SMALL, machine=KeyValueMachine)
+    write(cluster.leader(), 700)
+    gone, last = away_and_back(cluster, writes=8000, first=700)
+    caught_up(cluster, last)
+    assert counters(cluster.engines[gone])["snapshots_installed"] == 1
+    assert counters(cluster.engines[gone])["applied_entries"] <= 4 * EVERY
+    assert len({machine.state_hash for machine in cluster.machines.values()}) == 1
+    last = write(cluster.leader(), 2000, first=9000)
+    caught_up(cluster, last)
+    assert len({machine.state_hash for machine in cluster.machines.values()}) == 1
+    cluster.engines[gone].close()
+    cluster.start(gone)
+    caught_up(cluster, last)
+    assert len({machine.state_hash for machine in cluster.machines.values()}) == 1
+
+
+def test_a_snapshot_of_many_pieces_arrives_while_writes_go_on(clusters):
+    cluster = clusters(3, config=SMALL, machine=KeyValueMachine)
+    gone, last = away_and_back(cluster, writes=6000, keys=6000, size=4000)
+    for round_ in range(6):
+        last = write(cluster.leader(), 500, first=6000 + 500 * round_, keys=6000, size=4000)
+    caught_up(cluster, last)
+    assert counters(cluster.engines[gone])["snapshots_installed"] >= 1
+    assert len({machine.state_hash for machine in cluster.machines.values()}) == 1
+
+
+def test_a_member_that_missed_little_is_sent_entries(clusters):
+    cluster = clusters(3, config=SMALL, machine=KeyValueMachine)
+    write(cluster.leader(), 700)
+    gone, last = away_and_back(cluster, writes=100, first=700)
+    caught_up(cluster, last)
+    assert counters(cluster.engines[gone])["snapshots_installed"] == 0
+
+
+def test_a_receiver_without_space_catches_up_once_there_is_some(clusters):
+    cluster = clusters(3, config=SMALL, machine=KeyValueMachine)
+    write(cluster.leader(), 700)
+    gone, last = away_and_back(cluster, writes=8000, first=700)
+    file_faults.configure("fail_open=1+:ENOSPC")
+    time.sleep(1)
+    file_faults.clear()
+    caught_up(cluster, last)
+    assert len({machine.state_hash for machine in cluster.machines.values()}) == 1

@@ -56,7 +56,7 @@ def changed(offset: int, value: bytes) -> bytes:
         (b"G", "bad_magic"),
         (changed(4, b"\x02"), "bad_version"),
         (changed(5, b"\x00"), "bad_type"),
-        (changed(5, b"\x05"), "bad_type"),
+        (changed(5, b"\x06"), "bad_type"),
         (changed(6, b"\x01"), "bad_flags"),
         (changed(8, b"\x04"), "bad_checksum"),
         (changed(12, struct.pack("<I", LIMIT)), "bad_length"),
