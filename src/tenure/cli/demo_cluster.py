@@ -214,7 +214,8 @@ def read_ready_line(member: Member, stream: IO[str], ready: threading.Event) -> 
     with contextlib.suppress(ValueError, OSError):
         line = stream.readline()
         if line:
-            member.report = {"state": "follower", "lease_clock_ns": now_ns(), **json.loads(line)}
+            # Only what a report means by the same name: the addresses of the ready line are not the counters of a report.
+            member.report = {"state": "follower", "lease_clock_ns": now_ns(), "pid": json.loads(line)["pid"]}
             member.heard_ns = now_ns()
     ready.set()
 
