@@ -214,7 +214,7 @@ def read_ready_line(member: Member, stream: IO[str], ready: threading.Event) -> 
     with contextlib.suppress(ValueError, OSError):
         line = stream.readline()
         if line:
-            # Only what a report means by the same name: the addresses of the ready line are not the counters of a report.
+            # Not the rest of the line: what it calls `redis` is an address, what a report calls so are counters.
             member.report = {"state": "follower", "lease_clock_ns": now_ns(), "pid": json.loads(line)["pid"]}
             member.heard_ns = now_ns()
     ready.set()
