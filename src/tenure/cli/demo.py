@@ -287,6 +287,8 @@ class Demo:
         console = Console()
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             yield lambda scene: live.update(render(scene, console.width), refresh=True)
+        if not console.is_terminal:
+            console.print()  # the last picture ends without a line end there
 
     def _tell_story(self) -> None:
         if self.failover is None:

@@ -214,7 +214,8 @@ def read_ready_line(member: Member, stream: IO[str], ready: threading.Event) -> 
     with contextlib.suppress(ValueError, OSError):
         line = stream.readline()
         if line:
-            member.report = {"state": "follower", "lease_clock_ns": now_ns(), **json.loads(line)}
+            # Not the rest of the line: what it calls `redis` is an address, what a report calls so are counters.
+            member.report = {"state": "follower", "lease_clock_ns": now_ns(), "pid": json.loads(line)["pid"]}
             member.heard_ns = now_ns()
     ready.set()
 

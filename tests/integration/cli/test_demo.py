@@ -7,12 +7,14 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
 from tenure._core.clock import now_ns
-from tenure.cli.demo_view import Failover, Scene, Totals, lease_bar, plain_line, render
+from tenure.cli.demo_cluster import Member, read_ready_line
+from tenure.cli.demo_view import Failover, Scene, Totals, lease_bar, plain_line, render, totals
 
 from .processes import TENURE, environment, tenure
 
@@ -188,3 +190,12 @@ def test_an_empty_scene_is_drawn_at_any_width(width):
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     assert "leader=-" in plain_line(scene)
+
+
+def test_a_member_that_has_only_said_that_it_is_ready_can_be_drawn(tmp_path):
+    """The first picture is often drawn before the first report has come."""
+    member = Member(id=1, peer="p", admin="a", redis="r", log_path=tmp_path / "log")
+    line = '{"ready": true, "member": 1, "pid": 7, "redis": "127.0.0.1:7121", "admin": "127.0.0.1:7131"}\n'
+    read_ready_line(member, io.StringIO(line), threading.Event())
+    assert member.report["pid"] == 7
+    assert totals([member.report]) == Totals()
