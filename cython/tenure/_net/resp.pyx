@@ -310,7 +310,8 @@ cdef RespState resp_parse(
 
 cdef bint put(Vec[char]* out, const char* bytes, size_t size) noexcept nogil:
     """Only where room was made."""
-    memcpy(out.data + out.size, bytes, size)
+    if size:
+        memcpy(out.data + out.size, bytes, size)
     out.size += size
     return True
 
