@@ -64,7 +64,6 @@ from tenure._storage.directory cimport directory_open
 from tenure._storage.error cimport STORAGE_OK, StorageError, storage_exception
 from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
 
-from tenure.config import check_listen_address
 from tenure.errors import Closed, ForkedProcess, Overloaded
 
 logger = logging.getLogger("tenure.host")
@@ -188,7 +187,6 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     cdef dict left = {name: value for name, value in options.items() if name.startswith("redis_")}
     left.pop("redis_listen", None)
     left.pop("redis_password", None)
-    left.pop("redis_insecure", None)
     front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
     front.limits.argument_bytes = left.pop("redis_max_argument_bytes", 512 << 20)
     front.limits.request_bytes = left.pop("redis_max_request_bytes", 1 << 30)
@@ -371,7 +369,7 @@ cdef class HostCore:
         if not isinstance(machine, KeyValueMachine):
             raise TypeError("Redis clients need the native key-value machine")
         address, port = options["redis_listen"]
-        check_listen_address(address.decode(), insecure=options.get("redis_insecure", False))
+        # where it may listen is the engine's rule, which asked before
         config.address = address
         config.port = port
         if password:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from tenure._host.core import TRANSFER, HostCore
+from tenure._host.core import TRANSFER
 from tenure._kv.machine import KeyValueMachine
+from tenure.config import Config
+from tenure.engine import NativeEngine
 from tenure.errors import InvalidArgument
 
 from .cluster import CLUSTER_ID, Cluster, Member, cluster, free_port, wait_until
@@ -417,18 +419,13 @@ def test_an_overtaken_leader_serves_nothing_stale(trio: Cluster) -> None:
 
 
 def test_only_loopback_is_listened_on_unless_somebody_says_so(tmp_path: Path) -> None:
-    def open_on(address: bytes, **options: object) -> HostCore:
-        return HostCore(
-            KeyValueMachine(), directory=str(tmp_path), cluster_id=CLUSTER_ID, member_id=1,
-            addresses={1: (b"127.0.0.1", free_port())}, voters=(1,), learners=(),
-            options={"redis_listen": (address, 0), "fsync": False, **options},
+    def open_on(address: str, *, insecure: bool = False) -> NativeEngine:
+        return NativeEngine(
+            KeyValueMachine(), directory=str(tmp_path / "member"), cluster_id=CLUSTER_ID, member_id=1,
+            members={1: f"127.0.0.1:{free_port()}"}, redis=f"{address}:0", config=Config(insecure=insecure),
         )  # fmt: skip
 
     with pytest.raises(InvalidArgument):
-        open_on(b"0.0.0.0")
-    with pytest.raises(InvalidArgument):
-        open_on(b"localhost")
-    core = open_on(b"0.0.0.0", redis_insecure=True)
-    assert core.redis_port
-    core.start()
-    core.close(True)
+        open_on("0.0.0.0")
+    with open_on("0.0.0.0", insecure=True) as engine:
+        assert engine.redis_address is not None
