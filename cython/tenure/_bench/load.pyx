@@ -64,12 +64,16 @@ cdef void name_key(char* into, uint64_t number) noexcept nogil:
 
 @cython.final
 cdef class Commands:
-    """SET commands, encoded. With `distinct`, no two have the same key, and their order is random; else keys repeat."""
+    """SET commands, encoded. With `distinct`, no two have the same key, and their order is random; else keys repeat.
+
+    `hint_ms` is the instant that they propose for themselves, in milliseconds; 0: the wall clock's.
+    """
 
     cdef Blob** blobs
     cdef size_t count
 
-    def __cinit__(self, size_t count, *, uint32_t value_bytes, uint64_t key_space, uint64_t seed=1, bint distinct=False):
+    def __cinit__(self, size_t count, *, uint32_t value_bytes, uint64_t key_space, uint64_t seed=1, bint distinct=False,
+                  uint64_t hint_ms=0):
         cdef Slice arguments[2]
         cdef char key[16]
         cdef bytes value = b"v" * value_bytes
@@ -84,7 +88,7 @@ cdef class Commands:
         self.count = count
         arguments[0].data, arguments[0].size = key, 16
         arguments[1].data, arguments[1].size = PyBytes_AS_STRING(value), value_bytes
-        hint = <uint64_t>clock_wall_ms() << COUNTER_BITS
+        hint = (hint_ms if hint_ms else <uint64_t>clock_wall_ms()) << COUNTER_BITS
         with nogil:
             for i in range(count):
                 # distinct: a walk with an odd step over a power of two visits every place once; places above are skipped

@@ -10,7 +10,7 @@ WRITE: int
 @final
 class Commands:
     def __init__(
-        self, count: int, *, value_bytes: int, key_space: int, seed: int = 1, distinct: bool = False
+        self, count: int, *, value_bytes: int, key_space: int, seed: int = 1, distinct: bool = False, hint_ms: int = 0
     ) -> None: ...
     def __len__(self) -> int: ...
 

@@ -160,6 +160,9 @@ def test_a_second_signal_ends_it_at_once(serve, tmp_path):
     for one in members:
         if one is not leader:
             one.process.send_signal(signal.SIGSTOP)
+    written = -1
+    while written != (written := leader.status()["fences"]["writes"]):
+        time.sleep(0.2)  # acknowledgements that were on their way
     leader.process.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         leader.process.wait(0.5)
