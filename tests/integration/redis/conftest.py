@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from . import cluster as clusters
+from .peers import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a real redis-server."""
     binary = shutil.which("redis-server")
     if binary is None:
-        pytest.skip("no redis-server is installed")
+        lacking("no redis-server is installed")
     port = clusters.free_port()
     process = subprocess.Popen(
         [binary, "--port", str(port), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"],

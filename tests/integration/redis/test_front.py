@@ -20,6 +20,7 @@ from tenure.engine import NativeEngine
 from tenure.errors import InvalidArgument
 
 from .cluster import CLUSTER_ID, Cluster, Member, cluster, free_port, wait_until
+from .peers import lacking
 from .wire import Error, Status, Wire, encode
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_redis_py(shared: Cluster, protocol: int) -> None:
 def test_redis_cli_and_benchmark(shared: Cluster) -> None:
     cli, bench = shutil.which("redis-cli"), shutil.which("redis-benchmark")
     if cli is None or bench is None:
-        pytest.skip("no redis tools are installed")
+        lacking("no redis tools are installed")
     for member in (shared.leader(), shared.follower()):
         port = str(member.port)
         done = subprocess.run([cli, "-p", port, "-3", "set", "a", "b"], check=False, **CAPTURED)
