@@ -34,6 +34,12 @@ unit: build
 faults: build
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
+# Half an hour under load: flat memory and descriptors, or exit status 1.
+.PHONY: soak
+SOAK_ARGS ?= --minutes 30
+soak: build
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
 # The first look at the product: an environment with what it needs to run, the modules it runs, and a cluster at work.
 # Nothing but Python with its headers and a C++ compiler is needed.
 DEMO_ARGS ?= --seconds 20

@@ -10,7 +10,7 @@ sees an answer reads at or behind it. A proposal's outcome is decided by what st
 its own term, it took effect; another, it never will. Whatever is still open when the member stops is unknown, and says so.
 """
 
-from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT64_MAX, int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from libcpp.atomic cimport memory_order_relaxed
@@ -21,8 +21,9 @@ from tenure._core.clock cimport clock_monotonic_ns
 from tenure._core.lease cimport lease_close, lease_expiry_ns, lease_release, lease_valid
 from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_push
+from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR
 from tenure._core.wakeup cimport wakeup_notify
-from tenure._host.snapshots cimport snapshots_adopt, snapshots_release
+from tenure._host.snapshots cimport snapshots_adopt, snapshots_release, snapshots_rest
 from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_push
 from tenure._net.transport cimport transport_send
@@ -36,6 +37,7 @@ from tenure._raft.raft cimport (
     raft_propose,
     raft_read_index,
     raft_ready,
+    raft_rest_ticks,
     raft_step,
     raft_step_down,
     raft_tick,
@@ -150,8 +152,8 @@ cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept n
         raft_step(m.raft, message, now_ns)
 
 
-cdef void watch_lease(Member* m, int64_t now_ns) noexcept nogil:
-    """Count the leases that ended while this member still led, by cause."""
+cdef void member_watch_lease(Member* m, int64_t now_ns) noexcept nogil:
+    """Count the leases that ended, by cause."""
     cdef bint valid = lease_valid(m.lease, now_ns)
     if m.lease_was_valid and not valid:
         if lease_expiry_ns(m.lease) != 0:
@@ -163,7 +165,6 @@ cdef void watch_lease(Member* m, int64_t now_ns) noexcept nogil:
 
 cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil:
     cdef uint64_t limit = 2 * m.raft.config.election_ticks
-    watch_lease(m, now_ns)
     m.ticks += 1
     if m.reads.size and m.ticks > limit:
         drop_unconfirmed_reads(m, m.ticks - limit)
@@ -177,6 +178,14 @@ cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t s
         m.stalled = True
     else:
         m.stalled = False
+
+
+cdef int32_t member_rest_ticks(const Member* m) noexcept nogil:
+    return raft_rest_ticks(m.raft) if snapshots_rest(m) else 1
+
+
+cdef int64_t member_due_ns(const Member* m, int64_t stall_limit_ns) noexcept nogil:
+    return INT64_MAX if m.oldest_write_ns == 0 else m.oldest_write_ns + stall_limit_ns + 1
 
 
 # ------------------------------------------------------------------------------------------------------------- Ready
@@ -400,6 +409,14 @@ cdef void drop_applied(Member* m) noexcept nogil:
         m.apply_head = 0
 
 
+cdef inline void fetch(Member* m, size_t at, int stage) noexcept nogil:
+    cdef Entry* entry
+    if at < m.to_apply.size:
+        entry = &m.to_apply.data[at]
+        if entry.data != NULL and entry.kind == ENTRY_NORMAL:
+            m.machine.prefetch(m.machine.self, entry.data.bytes(), entry.data.size, stage)
+
+
 cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
     """Apply until nothing is left or the pass has used its time. True when entries are left."""
     cdef Entry* entry
@@ -408,6 +425,9 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
     cdef size_t count = 0
     cdef bint failed = False
     while m.apply_head < m.to_apply.size:
+        if m.machine.prefetch != NULL:
+            fetch(m, m.apply_head + PREFETCH_FAR, 0)
+            fetch(m, m.apply_head + PREFETCH_NEAR, 1)
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         value = NULL
@@ -419,8 +439,8 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
                 m.apply_head -= 1  # counts as not applied
                 failed = True
                 break
-            m.unapplied_bytes -= entry.data.size
             m.snapshots.applied_bytes += entry.data.size
+        m.unapplied_bytes -= entry_bytes(entry)
         settle(m, entry, value)
         last = entry.index
         blob_release(entry.data)

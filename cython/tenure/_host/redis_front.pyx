@@ -750,6 +750,12 @@ cdef void front_tick(Front* f, int64_t monotonic_ns) noexcept nogil:
     ops_tick(f, monotonic_ns)
 
 
+cdef int64_t front_due_ns(const Front* f) noexcept nogil:
+    if (not f.accepting and f.listen_fd >= 0) or f.lingering_count or f.forwards_count:
+        return 0
+    return f.collect_at_ns if f.oldest == NULL else min(f.collect_at_ns, f.oldest.deadline_ns)
+
+
 cdef void front_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
     ops_data(f, peer, kind, bytes, size)
 

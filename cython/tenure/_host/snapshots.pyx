@@ -487,6 +487,16 @@ cdef void snapshots_tick(Member* m, int64_t now_ns, int64_t monotonic_ns) noexce
         ask(m, monotonic_ns)
 
 
+cdef bint snapshots_rest(const Member* m) noexcept nogil:
+    cdef size_t i
+    if m.snapshots.receiving or m.snapshots.peers.size:
+        return False
+    for i in range(m.raft.progress.size if m.raft.role == LEADER else 0):
+        if m.raft.progress.data[i].state == SNAPSHOT:
+            return False
+    return True
+
+
 # -------------------------------------------------------------------------------------------------------------- a start
 
 cdef bint joins(const RecoveredGroup* found, const SnapshotName* name) noexcept nogil:

@@ -9,7 +9,7 @@ Ready up to that number; apply `committed`, then `raft_applied(index)`. Writes a
 A function that returns a Code leaves the member unchanged unless it returns OK; ERR_MEMORY and ERR_INVARIANT fail it.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from tenure._core.blob cimport Blob
 from tenure._core.lease cimport LeaseWord
@@ -30,6 +30,9 @@ cdef void raft_free(Raft* r) noexcept nogil            # clears the lease word, 
 
 cdef int raft_step(Raft* r, const Message* message, int64_t now_ns) noexcept nogil   # keeps references of its own
 cdef int raft_tick(Raft* r, int64_t now_ns) noexcept nogil
+# How many of the next ticks at least do nothing but count, the one that acts included (so never less than 1). Whoever calls
+# raft_tick may sleep that long and then make up for what went by; any input may make it shorter.
+cdef int32_t raft_rest_ticks(const Raft* r) noexcept nogil
 cdef int raft_campaign(Raft* r, int64_t now_ns) noexcept nogil
 # Appends entries of kind `kind`; takes references of its own. `first_index` (may be null) is where they were put.
 cdef int raft_propose(

@@ -4,7 +4,7 @@ Rules of terms stand in one place, `raft_step`; what a role does with a message 
 Deterministic: members are visited in the order of their ids, and chance comes from a seeded generator.
 """
 
-from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
@@ -315,6 +315,18 @@ cdef int raft_tick(Raft* r, int64_t now_ns) noexcept nogil:
     else:
         tick_other(r)
     return r.failed
+
+
+cdef int32_t raft_rest_ticks(const Raft* r) noexcept nogil:
+    cdef int32_t left
+    if r.role == LEADER:
+        left = min(
+            r.config.heartbeat_ticks - r.heartbeat_elapsed, r.config.election_ticks - r.election_elapsed)
+    elif r.campaign_at_ns != 0 or r.lease_late_clear:
+        left = 1    # an instant, not a number of ticks
+    else:
+        left = r.election_timeout - r.election_elapsed
+    return max(1, left)
 
 
 cdef void tick_other(Raft* r) noexcept nogil:
