@@ -1,9 +1,9 @@
 """A long run under load: memory, descriptors, threads and the log stay as they are. `python -m tests.soak --minutes 30`
 
 Three members as three processes with the default settings. Four connections, spread over leader and followers, pipeline
-a mix of SET, GET, INCR, expiring SET and DEL over a bounded set of keys at a limited rate; another client connects, asks
-and leaves again all the time; the leader exercises its Python engine besides. Every ten seconds each process is measured
-from outside.
+a mix of SET, GET, INCR, expiring SET and DEL over a bounded set of keys at a limited rate; another client connects,
+asks and leaves again all the time; the leader exercises its Python engine besides. Every ten seconds each process is
+measured from outside.
 
 Steady state is what the second third shows. In the last third no figure may be above it:
 
