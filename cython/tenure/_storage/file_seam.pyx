@@ -7,7 +7,7 @@ which loses what was not synced, stalls, fails or writes short; so the loops abo
 Any thread; owns nothing; never retries a sync.
 """
 
-from libc.errno cimport EEXIST, EINTR, EINVAL, EIO, ENOENT, EOPNOTSUPP, errno
+from libc.errno cimport EACCES, EEXIST, EINTR, EINVAL, EIO, ENOENT, EOPNOTSUPP, errno
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset, strlen
@@ -310,10 +310,13 @@ cdef int directory_list(const char* path, Vec[FileName]* names) noexcept nogil:
 
 
 cdef int directory_make(const char* path) noexcept nogil:
+    return 0 if posix_mkdir(path, 0o700) == 0 or errno == EEXIST else errno
+
+
+cdef int directory_sync_name(const char* path) noexcept nogil:
     cdef char above[PATH_BYTES]
     cdef size_t length = strlen(path), i
-    if posix_mkdir(path, 0o700) != 0:
-        return 0 if errno == EEXIST else errno
+    cdef int result
     if length >= PATH_BYTES:
         return EINVAL
     for i in range(length + 1):
@@ -326,7 +329,8 @@ cdef int directory_make(const char* path) noexcept nogil:
         above[0] = c"."
         length = 1
     above[length] = 0
-    return system_directory_sync(above)
+    result = directory_sync(above)
+    return 0 if result == EACCES else result    # its owner's affair, who made the directory for us
 
 
 cdef int file_lock(const char* path, int* fd) noexcept nogil:
