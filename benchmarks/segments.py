@@ -1,4 +1,4 @@
-"""What a sync costs in a preallocated segment, in one that was written before, and in the log, which writes zeros ahead.
+"""What a sync costs in a preallocated segment, in one that was written before, and in the log, which zeroes ahead.
 
 A file system keeps preallocated blocks as "not written yet"; the first sync of each must also change that, in its
 journal. The two references are one `pwrite` and one `fdatasync` at the end of a file of either kind, called from Python

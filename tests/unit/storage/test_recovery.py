@@ -321,7 +321,7 @@ def test_blocks_behind_a_small_batch_are_written_ahead_of_it_and_stay_zeros(open
                 file_faults.configure("short_write=1000000")  # counts, and changes nothing
         # 39 batches, one of which needs new blocks, or the next segment and with it a closing batch
         assert file_faults.calls()["write"] == expected
-    data = sorted(folder.glob("wal-*.log"))[-1].read_bytes()
+    data = max(folder.glob("wal-*.log")).read_bytes()
     assert not any(data[batches(data)[-1][1] :])
     with open_log() as log:
         assert log.torn_offset == 0
