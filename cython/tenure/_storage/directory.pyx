@@ -17,7 +17,7 @@ from tenure._storage.error cimport (
 )
 from tenure._storage.file_seam cimport (
     PATH_BYTES, FileName, directory_list, directory_make, directory_sync, directory_sync_name, file_close, file_exists,
-    file_lock, file_lock_sign, file_open, file_read, file_rename, file_size, file_sync, file_write, path_join,
+    file_lock, file_lock_sign, file_open, file_read, file_rename, file_size, file_sync, file_unlock, file_write, path_join,
 )
 from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
 
@@ -183,5 +183,5 @@ cdef void directory_close(Directory* directory) noexcept nogil:
     if directory == NULL:
         return
     if directory.lock_fd >= 0:
-        file_close(directory.lock_fd)
+        file_unlock(directory.lock_fd)
     free(directory)

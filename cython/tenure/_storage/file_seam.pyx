@@ -26,10 +26,10 @@ cdef extern from *:
     #include <unistd.h>
 
     // An open-file-description lock: it belongs to this descriptor, so a second one in this process meets it as well.
-    static inline int lock_whole_file(int fd) noexcept {
+    static inline int lock_whole_file(int fd, short how) noexcept {
         struct flock lock;
         memset(&lock, 0, sizeof(lock));
-        lock.l_type = F_WRLCK;
+        lock.l_type = how;
         lock.l_whence = SEEK_SET;
         return fcntl(fd, F_OFD_SETLK, &lock);
     }
@@ -68,7 +68,9 @@ cdef extern from *:
     DIR* opendir(const char* path) noexcept nogil
     dirent* readdir(DIR* stream) noexcept nogil
     int closedir(DIR* stream) noexcept nogil
-    int lock_whole_file(int fd) noexcept nogil
+    const short F_WRLCK
+    const short F_UNLCK
+    int lock_whole_file(int fd, short how) noexcept nogil
     void forget_errno() noexcept nogil
     int size_of_file(int fd, unsigned long long* size) noexcept nogil
 
@@ -338,12 +340,17 @@ cdef int file_lock(const char* path, int* fd) noexcept nogil:
     fd[0] = posix_open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     if fd[0] < 0:
         return errno
-    if lock_whole_file(fd[0]) == 0:
+    if lock_whole_file(fd[0], F_WRLCK) == 0:
         return 0
     result = errno
     posix_close(fd[0])
     fd[0] = -1
     return result
+
+
+cdef void file_unlock(int fd) noexcept nogil:
+    lock_whole_file(fd, F_UNLCK)    # closing alone does not, while a forked child has the descriptor too
+    posix_close(fd)
 
 
 cdef void file_lock_sign(int fd) noexcept nogil:
