@@ -354,7 +354,7 @@ cdef class HostCore:
             chosen.index, m.lease, clock_now_ns())
         if m.raft == NULL:
             raise CoreError("raft", 2)
-        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index) != OK:
+        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index, NULL) != OK:
             raise CoreError("raft", 2)
         applied_publish(m.applied, chosen.index)
         wal_forget_recovered(self.host.wal)

@@ -30,6 +30,7 @@ from tenure._net.transport cimport transport_send
 from tenure._raft.raft cimport (
     raft_appended,
     raft_applied,
+    raft_apply_conf_change,
     raft_fail,
     raft_free,
     raft_has_ready,
@@ -113,7 +114,7 @@ cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size
     elif not m.proposals.reserve(m.proposals.size + count):
         code = ERR_OVERLOADED
     else:
-        code = raft_propose(m.raft, payloads, count, ENTRY_NORMAL, now_ns, &first)
+        code = raft_propose(m.raft, payloads, count, now_ns, &first)
     for i in range(count):
         blob_release(payloads[i])
         if code != OK:
@@ -442,6 +443,15 @@ cdef inline void fetch(Member* m, size_t at, int stage) noexcept nogil:
             m.machine.prefetch(m.machine.self, entry.data.bytes(), entry.data.size, stage)
 
 
+cdef bint follow_change(Member* m, const Entry* entry, int64_t now_ns) noexcept nogil:
+    """A change of membership was committed. False when the member has failed over it.
+
+    A change that is impossible changes nothing, on any member; its proposer learns only that its entry was applied.
+    """
+    raft_apply_conf_change(m.raft, entry, now_ns)
+    return m.raft.failed == OK
+
+
 cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
     """Apply until nothing is left or the pass has used its time. True when entries are left."""
     cdef Entry* entry
@@ -456,7 +466,12 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         value = NULL
-        if entry.data != NULL and entry.kind == ENTRY_NORMAL:
+        if entry.kind != ENTRY_NORMAL:
+            if not follow_change(m, entry, now_ns):
+                m.apply_head -= 1
+                failed = True
+                break
+        elif entry.data != NULL:
             if not m.machine.apply(
                 m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value
             ):
@@ -477,7 +492,7 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         drop_applied(m)
         finish_apply(m, last, now_ns)
     if failed:
-        member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+        member_fail(m, m.raft.failed if m.raft.failed != OK else ERR_MEMORY, OUTCOME_UNKNOWN)
         return False
     return m.apply_head < m.to_apply.size
 
@@ -518,6 +533,8 @@ cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         m.unapplied_bytes -= entry_bytes(entry)
+        if entry.kind != ENTRY_NORMAL:
+            follow_change(m, entry, now_ns)
         settle(m, entry, results[used] if used < count else NULL)
         used += 1
         last = entry.index
