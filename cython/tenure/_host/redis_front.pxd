@@ -4,14 +4,15 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from tenure._host.member cimport Member
 from tenure._host.redis_types cimport Front, FrontConfig
+from tenure._host.timekeeper cimport Timekeeper
 from tenure._kv.store cimport Store
 from tenure._net.transport cimport Transport
 
 # Listens; before the loop starts. Copies what the configuration points to and takes a reference to the store. Null with an
 # errno in `failure`.
 cdef Front* front_open(
-    const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Store* store, uint64_t incarnation,
-    int* failure) noexcept nogil
+    const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Timekeeper* keeper, Store* store,
+    uint64_t incarnation, int* failure) noexcept nogil
 # After the loop has ended, before transport and member go: closes every socket and gives up what is under way. Its gauges
 # can be read until it is freed.
 cdef void front_close(Front* f) noexcept nogil
