@@ -56,6 +56,7 @@ from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_
 from tenure._host.redis_front cimport front_open
 from tenure._host.redis_types cimport FrontConfig, FrontGauges
 from tenure._host.snapshots cimport snapshots_load
+from tenure._host.timekeeper cimport keeper_new
 from tenure._host.waiter cimport (
     Waiter, inbox_new, inbox_release, inbox_retain, waiter_free, waiter_new, waiter_release, waiter_wait,
 )
@@ -339,6 +340,10 @@ cdef class HostCore:
         m.snapshots.every = snapshot_every
         if machine is not None:
             m.machine = machine.take()
+            if isinstance(machine, KeyValueMachine):
+                self.host.keeper = keeper_new(m, (<KeyValueMachine>machine).store)
+                if self.host.keeper == NULL:
+                    raise MemoryError("no memory for a timekeeper")
         else:
             m.apply_queue = &self.host.shared.applies
             m.apply_wakeup = &self.host.shared.applies_wakeup
@@ -402,7 +407,7 @@ cdef class HostCore:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(
-            &config, self.host.epoll_fd, self.member, self.host.transport, (<KeyValueMachine>machine).store,
+            &config, self.host.epoll_fd, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
             int.from_bytes(os.urandom(8), "little"), &error)
         if self.host.front == NULL:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")

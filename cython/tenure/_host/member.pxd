@@ -166,7 +166,7 @@ cdef struct Member:
     bint stopped                # failed or closed, and everybody was told
 
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil
 cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil
 cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
 # Counts a lease that ended since the last look; before the messages that may bring a new one.

@@ -49,6 +49,7 @@ from tenure._raft.types cimport (
     ERR_MEMORY,
     ERR_OVERLOADED,
     ERR_STEPPED_DOWN,
+    ERR_TOO_LARGE,
     LEADER,
     OK,
     Entry,
@@ -103,12 +104,51 @@ cdef void publish_gauges(Member* m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------ inputs
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
-    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
+cdef void note_proposals(Member* m, const Caller* callers, size_t count, uint64_t first) noexcept nogil:
+    """Remember who waits for the entries from `first` on; there is room. `proposals` stays in the order of the indexes.
+
+    A leader that lost its place and got it back may still wait at these indexes, and above, for entries of its former term.
+    They are no longer in its log, but may be in others', so what comes of them is not known before another entry is
+    committed in their place.
+    """
     cdef PendingProposal pending
+    cdef size_t left = m.proposals.size, to = m.proposals.size + count
+    m.proposals.size = to
+    pending.term = m.raft.term
+    while count:
+        to -= 1
+        if left > m.proposals_head and m.proposals.data[left - 1].index >= first + count:
+            left -= 1
+            m.proposals.data[to] = m.proposals.data[left]
+        else:
+            count -= 1
+            pending.index = first + count
+            pending.caller = callers[count]
+            m.proposals.data[to] = pending
+
+
+cdef size_t refuse_too_large(Member* m, Blob** payloads, Caller* callers, size_t count) noexcept nogil:
+    """The appended run is all or nothing, so what can never be appended leaves it first. Returns how many are left."""
+    cdef size_t i, kept = 0
+    for i in range(count):
+        if payloads[i].size > m.raft.config.max_message_bytes:
+            blob_release(payloads[i])
+            caller_answer(&callers[i], ERR_TOO_LARGE, 0, m.raft.term, m.raft.lead, NULL)
+        else:
+            payloads[kept] = payloads[i]
+            callers[kept] = callers[i]
+            kept += 1
+    return kept
+
+
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
+    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
     cdef uint64_t first = 0
     cdef size_t i
     cdef int code
+    count = refuse_too_large(m, payloads, callers, count)
+    if count == 0:
+        return
     if m.unapplied_bytes > m.max_unapplied_bytes:
         code = ERR_OVERLOADED
     elif not m.proposals.reserve(m.proposals.size + count):
@@ -119,12 +159,8 @@ cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size
         blob_release(payloads[i])
         if code != OK:
             caller_answer(&callers[i], code, 0, m.raft.term, m.raft.lead, NULL)
-            continue
-        pending.index = first + i
-        pending.term = m.raft.term
-        pending.caller = callers[i]
-        m.proposals.push(pending)
     if code == OK:
+        note_proposals(m, callers, count, first)
         m.gauges.proposals.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
 
 
@@ -415,6 +451,9 @@ cdef void settle(Member* m, const Entry* entry, Blob* value) noexcept nogil:
 cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     """Publish, then answer."""
     cdef size_t i
+    # before the lease can cover what was applied
+    if m.machine.lead != NULL and m.raft.role == LEADER and m.raft.own_term_index != 0 and last >= m.raft.own_term_index:
+        m.machine.lead(m.machine.self, m.raft.term)
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
     for i in range(m.answers.size):

@@ -95,6 +95,60 @@ def test_overhead_of_a_key():
     assert float(worst) <= MOST_OVERHEAD_BYTES
 
 
+GROWTH = """
+    import os
+    from tenure._kv import codec, stress
+    from tenure._kv.machine import KeyValueMachine
+    def resident():
+        return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+"""
+
+
+def grown(program: str) -> int:
+    """What a fresh process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(GROWTH) + textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.figures
+def test_adopting_one_state_after_the_other_takes_no_more_memory_than_one():
+    per_key = grown("""
+        source, machine, log = KeyValueMachine(), KeyValueMachine(), stress.CommandLog()
+        log.add_sets(50_000, 1, 64)
+        stress.apply_loop(source, log)
+        whole = source.dump()
+        for turn in range(12):
+            machine.load([whole])
+            if turn == 2:
+                before = resident()
+        print((resident() - before) // 50_000)
+    """)
+    assert per_key < 50  # nine states more would be above a thousand
+
+
+@pytest.mark.figures
+def test_flushing_again_and_again_takes_no_memory():
+    bytes_grown = grown("""
+        machine = KeyValueMachine()
+        fill = codec.encode_mset([(b"%d" % i, b"v") for i in range(400)], hint_ts=0)
+        flush = codec.encode_flushall(hint_ts=0)
+        both = codec.encode_batch([fill, flush], hint_ts=0)
+        for turn in range(1500):
+            for command in (fill, flush, both):
+                machine.apply(command)
+            if turn == 100:
+                before = resident()
+        print(resident() - before)
+    """)
+    assert bytes_grown < 4_000_000
+
+
 @pytest.mark.figures
 @pytest.mark.timeout(120)
 def test_no_single_step_is_long_while_a_million_keys_come():
