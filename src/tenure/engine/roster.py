@@ -4,8 +4,7 @@ The log says how the group changed. What the log cannot say is what the changes 
 configuration at `base_index`, which is 0 for a group that was started in the ordinary way. Changes in the log at or
 below the base are part of it and count no more. The *book* has one entry for each member that was ever known, with the
 index of the log at which its address became what it is; who was removed stays in the book without an address, because
-an id is never used again. The log may repeat itself after a restart, so an entry is replaced only by one of the same
-index or a later one.
+an id is never used again. The log repeats itself after a restart, so an entry is replaced only by one of a later index.
 
 A roster is a value: changes make a new one. `write` replaces the file as a whole (temporary name, sync, rename, sync of
 the directory), so a reader of any process finds the old roster or the new one. The file is JSON, for people to read;
@@ -95,9 +94,9 @@ class Roster:
         return {one.id: one.address for one in self.entries if one.address is not None}
 
     def with_entry(self, id: int, address: str | None, index: int) -> Roster:
-        """The roster once the member's address is this one, by the entry at `index`; itself if it knows better."""
+        """The roster once the entry at `index` gives the member this address; itself if it knows as much already."""
         known = self.entry(id)
-        if known is not None and (known.index > index or (known.index == index and known.address == address)):
+        if known is not None and known.index >= index:
             return self
         others = [one for one in self.entries if one.id != id]
         entries = sorted([*others, RosterEntry(id, address, index)], key=lambda one: one.id)
