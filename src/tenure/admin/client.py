@@ -88,7 +88,7 @@ class AdminClient:
     """Asks one of several members, and follows it to the leader. One thread at a time."""
 
     def __init__(self, addresses: Sequence[str], *, token: str | None = None) -> None:
-        """Ask the first of `addresses` ("host:port" of admin endpoints) where somebody listens.
+        """Ask the first of `addresses` ("host:port" of admin endpoints) that can answer.
 
         Raises:
             ValueError: one of them is no address.
@@ -146,7 +146,8 @@ class AdminClient:
             except NotLeader as error:
                 leader = error.details.get("admin")
                 if not isinstance(leader, str):
-                    raise
+                    trouble = error
+                    continue
             return judged(leader, *exchange(leader, method, path, request, timeout=timeout, token=self._token))
         raise trouble
 

@@ -20,7 +20,7 @@ __all__ = ["snapshot", "transfer_leader"]
 def transfer_leader(
     target: int | None, addresses: tuple[str, ...], token_file: Path | None, timeout: float, as_json: bool
 ) -> None:
-    """Hand leadership to member TARGET, or to the most suitable one. Reads and writes pause for a moment, none is lost."""
+    """Hand leadership to member TARGET, or to the most suitable one. Writes pause for a moment, and none is lost."""
     client = client_of(addresses, token_file)
     request = {} if target is None else {"target": target}
     answer = ask(lambda: client.post("/v1/transfer-leader", request, timeout=timeout), as_json=as_json)

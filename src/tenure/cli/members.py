@@ -24,8 +24,8 @@ MEMBER_ID = click.IntRange(1, (1 << 64) - 1)
 def members() -> None:
     """Ask who belongs to a running cluster, and change it.
 
-    Any member may be asked; changes are passed on to the leader where its admin address is known. A change returns when it
-    is committed and applied. A new host needs none of these: `tenure serve --join` adds and promotes itself.
+    Any member may be asked; changes are passed on to the leader where its admin address is known. A change returns
+    when it is committed and applied. A new host needs none of these: `tenure serve --join` adds and promotes itself.
     """
 
 

@@ -22,7 +22,7 @@ __all__ = ["admin_options", "ask", "client_of", "echo_json", "read_token"]
 
 EXIT_REFUSED = 1
 EXIT_UNKNOWN = 3
-TOKEN_VARIABLE = "TENURE_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN_VARIABLE = "TENURE_ADMIN_TOKEN"
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 

@@ -24,7 +24,18 @@ from typing import Any
 
 from tenure.errors import InvalidArgument, NewerFormat, StorageError
 
-__all__ = ["FILE_NAME", "FORMAT_VERSION", "Roster", "RosterEntry", "read", "roster_json", "write"]
+__all__ = [
+    "FILE_NAME",
+    "FORMAT_VERSION",
+    "Roster",
+    "RosterEntry",
+    "parse_roster",
+    "read",
+    "replace_file",
+    "roster_json",
+    "sync_directory",
+    "write",
+]
 
 FILE_NAME = "members"
 FORMAT_VERSION = 1
@@ -191,10 +202,18 @@ def write(directory: str | os.PathLike[str], roster: Roster, *, sync: bool = Tru
     Raises:
         StorageError: it could not be made durable; the old one stands, or the new one.
     """
-    path = Path(directory) / FILE_NAME
-    temporary = path.with_name(f"{FILE_NAME}.new")
     table = roster_json(roster)
     text = json.dumps({"version": FORMAT_VERSION, "checksum": checksum(table), "roster": table}, indent=1) + "\n"
+    replace_file(Path(directory) / FILE_NAME, text, sync=sync)
+
+
+def replace_file(path: Path, text: str, *, sync: bool = True) -> None:
+    """Replace a small file as a whole, durably unless `sync` is off.
+
+    Raises:
+        StorageError: it could not be made durable; the old one stands, or the new one.
+    """
+    temporary = path.with_name(f"{path.name}.new")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
             stream.write(text)
