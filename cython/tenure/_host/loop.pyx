@@ -54,7 +54,9 @@ from tenure._host.member cimport (
     OUTCOME_CLOSED,
     OUTCOME_FAILED,
     OUTCOME_UNKNOWN,
+    ApplyBatch,
     Member,
+    apply_batch_free,
     member_applied,
     member_due_ns,
     member_fail,
@@ -113,6 +115,7 @@ from tenure._storage.wal cimport wal_close
 cdef enum:
     SUBMISSIONS = 65536
     EVENTS = 4096
+    APPLIES = 1024              # batches handed to a Python state machine; more wait with the member and become one
     MAX_SUBMISSIONS = 1024      # taken a pass
     MAX_DONE = 256              # finished writes taken at once
     MAX_EPOLL = 64
@@ -144,6 +147,7 @@ cdef Host* host_new(const HostConfig* config) noexcept nogil:
         loop_wakeup_open(&host.shared.wakeup) != 0
         or not queue_open(&host.shared.submissions, SUBMISSIONS)
         or not queue_open(&host.shared.events, EVENTS)
+        or not queue_open(&host.shared.applies, APPLIES)
         or epoll_ctl(host.epoll_fd, EPOLL_CTL_ADD, host.shared.wakeup.descriptor, &event) != 0
     ):
         host_free(host)
@@ -540,6 +544,7 @@ cdef void release_resources(Host* host) noexcept nogil:
 
 cdef void host_free(Host* host) noexcept nogil:
     cdef void* event
+    cdef void* batch
     cdef size_t i
     release_resources(host)
     front_free(host.front)
@@ -549,8 +554,11 @@ cdef void host_free(Host* host) noexcept nogil:
     if host.shared != NULL:
         while queue_pop_batch(&host.shared.events, &event, 1):
             free(event)
+        while queue_pop_batch(&host.shared.applies, &batch, 1):
+            apply_batch_free(<ApplyBatch*>batch)
         queue_free(&host.shared.submissions)
         queue_free(&host.shared.events)
+        queue_free(&host.shared.applies)
         loop_wakeup_close(&host.shared.wakeup)
         host_threads_free(host.shared)
     if host.epoll_fd >= 0:

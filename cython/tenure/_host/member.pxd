@@ -52,6 +52,7 @@ cdef struct PendingProposal:
 cdef struct PendingRead:
     uint64_t read_id
     uint64_t index
+    int32_t code                # OK, or why it will not be confirmed
     bint confirmed
     uint64_t tick               # the member's `ticks` when it came
     Caller caller
@@ -146,7 +147,7 @@ cdef struct Member:
     MemberGauges* gauges
     Vec[PendingProposal] proposals
     size_t proposals_head
-    Vec[PendingRead] reads
+    Vec[PendingRead] reads      # in the order of their ids
     uint64_t ticks
     Vec[Outgoing] outgoing
     Vec[Entry] to_apply

@@ -44,8 +44,8 @@ from tenure._net.resp cimport (
     resp_wanted,
 )
 from tenure._net.socket cimport (
-    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
-    SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, TCP_NODELAY,
+    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_RDWR,
+    SHUT_WR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, TCP_NODELAY,
     accept4, addrinfo, bind, freeaddrinfo, getaddrinfo, getsockname, htons, listen, ntohs, recv, send, setsockopt,
     shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
 )
@@ -147,7 +147,9 @@ cdef void client_close(Front* f, Client* c) noexcept nogil:
     """Its memory stays until the lists of this pass are done with it."""
     if c.fd < 0:
         return
-    watch(f, EPOLL_CTL_DEL, c.fd, 0, 0)     # not left to close(): a forked child may share the socket
+    # neither is left to close(): a forked child may share the socket
+    watch(f, EPOLL_CTL_DEL, c.fd, 0, 0)
+    shutdown(c.fd, SHUT_RDWR)
     close(c.fd)
     c.fd = -1
     ops_forget(f, c)
@@ -347,6 +349,7 @@ cdef void front_stop(Front* f) noexcept nogil:
     f.stopping = True
     if f.listen_fd >= 0:
         watch(f, EPOLL_CTL_DEL, f.listen_fd, 0, 0)
+        shutdown(f.listen_fd, SHUT_RDWR)
         close(f.listen_fd)
         f.listen_fd = -1
 

@@ -218,9 +218,8 @@ cdef int written(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nog
     if job.snapshot.index > m.snapshots.latest.index:
         m.snapshots.previous = m.snapshots.latest
         m.snapshots.latest = job.snapshot
-        if raft_note_snapshot(m.raft, job.snapshot.index) == OK:
-            # the configuration is the one at the cut, whatever was applied since
-            memcpy(&m.raft.log.latest_snapshot.configuration, &job.snapshot.configuration, sizeof(Configuration))
+        # the configuration is the one at the cut, whatever was applied since
+        raft_note_snapshot(m.raft, job.snapshot.index, &job.snapshot.configuration)
         m.snapshots.compact_to = may_forget(m)
         # relaxed: statistics
         m.gauges.snapshots.fetch_add(1, memory_order_relaxed)

@@ -62,6 +62,7 @@ def test_python_readers_beside_the_apply_thread():
     assert machine.size == 8
 
 
+@pytest.mark.figures
 def test_overhead_of_a_key():
     """Measured in a fresh process: resident memory against the bytes of keys and values."""
     program = """
@@ -94,6 +95,7 @@ def test_overhead_of_a_key():
     assert float(worst) <= MOST_OVERHEAD_BYTES
 
 
+@pytest.mark.figures
 @pytest.mark.timeout(120)
 def test_no_single_step_is_long_while_a_million_keys_come():
     machine, log = KeyValueMachine(), stress.CommandLog()
