@@ -26,7 +26,6 @@ from tenure.errors import (
     StorageError,
     Timeout,
 )
-
 from unit.admin.fake_members import FakeMembers
 
 PEERS = {1: "127.0.0.1:7101", 2: "127.0.0.1:7102", 3: "127.0.0.1:7103"}

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from tenure.admin import AdminServer, MemberControl
 from tenure.cli.app import app
 from tenure.errors import LearnerBehind, OutcomeUnknown, WouldLoseQuorum
-
 from unit.admin.fake_members import FakeMembers
 
 TOKEN = "correct-horse-battery-staple"
