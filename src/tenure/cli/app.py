@@ -18,6 +18,10 @@ COMMANDS = {
     "demo": ("tenure.cli.demo:demo", "Run a cluster of three members here and watch it work."),
     "serve": ("tenure.cli.serve:serve", "Run one member of a cluster."),
     "status": ("tenure.cli.status:status", "Ask running members how they are."),
+    "members": ("tenure.cli.members:members", "Ask who belongs to a running cluster, and change it."),
+    "transfer-leader": ("tenure.cli.leadership:transfer_leader", "Hand leadership to another member."),
+    "snapshot": ("tenure.cli.leadership:snapshot", "Have a running member take a snapshot now."),
+    "recover": ("tenure.cli.recover:recover", "Make a new cluster of one surviving member."),
     "bench": ("tenure.cli.bench:bench", "Measure this machine: leases, rounds, writes, side by side."),
     "check-history": ("tenure.cli.check_history:check_history", "Is a history of operations linearizable?"),
 }

@@ -33,7 +33,7 @@ from tenure.config import Config, check_listen_address, refuse
 from tenure.engine.aio import AsyncEngine
 from tenure.engine.lifecycle import LAST_CALL_S, Lifecycle
 from tenure.engine.outcome import OK, Call, Outcomes, failure_name, is_transient, opening_error, timed_out
-from tenure.engine.protocol import Configuration, ProposalResult, State, Status
+from tenure.engine.protocol import MemberInfo, Membership, ProposalResult, State, Status
 from tenure.engine.pumps import ROLES, ApplyPump, EventPump
 from tenure.errors import Closed, InvalidArgument, NotLeader, Overloaded, ProposalRefused, Timeout
 
@@ -125,11 +125,8 @@ class NativeEngine:
             logger.warning('member %d runs with fsync="never": a power cut loses acknowledged writes', member_id)
         self._config = config
         self._members = MappingProxyType({id: members[id] for id in sorted(members)})
-        self._configuration = Configuration(
-            voters=tuple(id for id in self._members if id not in learners),
-            learners=tuple(sorted(set(learners))),
-            addresses=self._members,
-        )
+        self._voters = tuple(id for id in self._members if id not in learners)
+        self._learners = tuple(sorted(set(learners)))
         identity = check_cluster_id(cluster_id)
         try:
             core = HostCore(
@@ -138,8 +135,8 @@ class NativeEngine:
                 cluster_id=identity,
                 member_id=member_id,
                 addresses={id: (address.encode(), port) for id, (address, port) in addresses.items()},
-                voters=self._configuration.voters,
-                learners=self._configuration.learners,
+                voters=self._voters,
+                learners=self._learners,
                 options=options,
             )
         except CoreError as failure:
@@ -380,10 +377,19 @@ class NativeEngine:
             counters=MappingProxyType({name: value for name, value in gauges.items() if name not in NAMED_GAUGES}),
         )
 
-    def configuration(self) -> Configuration:
+    def configuration(self) -> Membership:
         """Who belongs to the group: those it was opened with."""
         self.check()
-        return self._configuration
+        leader = self.leader
+        return Membership(
+            index=0,
+            voters=self._voters,
+            learners=self._learners,
+            members=tuple(
+                MemberInfo(id, address, id in self._voters, id in self._learners, outgoing=False, leader=id == leader)
+                for id, address in self._members.items()
+            ),
+        )
 
     # --------------------------------------------------------------------------------------------------------- end
 
