@@ -9,6 +9,9 @@ change apart, and a majority of one meets a majority of the other. Three rules k
                                       or whoever leads has applied every change that it knows to be committed (`hup`)
     no campaign while                 applied < change <= committed
 
+A commit index does not survive a crash, but the log does, and the first rule can be read backwards: of several changes in it,
+every one but the last was applied by the leader that proposed its successor, hence is committed.
+
 A switch comes in this order: the lease word, the configuration, everybody's progress, then what the other quorum decides:
 commits, reads, the lease anew. A leader that is no voter any more has no lease for the rest of its term (H15).
 """
@@ -208,6 +211,21 @@ cdef void leave_joint(Raft* r) noexcept nogil:
         return
     if progress_of(r, r.config.id) != NULL:
         append_change(r, NULL, False)
+
+
+cdef void membership_on_start(Raft* r) noexcept nogil:
+    """What this log proves to be committed, although the commit index was lost."""
+    cdef uint64_t index = log_last_index(&r.log)
+    cdef bint successor = False
+    if r.config.disable_change_validation or not guard_on(r.config.guards_off, GUARD_ONE_CHANGE):
+        return
+    while index > max(r.log.committed, r.log.offset):
+        if r.log.entries.data[index - r.log.offset - 1].kind != ENTRY_NORMAL:
+            if successor:
+                r.log.committed = index
+                return
+            successor = True
+        index -= 1
 
 
 cdef void membership_on_applied(Raft* r) noexcept nogil:

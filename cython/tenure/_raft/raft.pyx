@@ -33,7 +33,7 @@ from tenure._raft.log cimport (
     log_release,
     log_term,
 )
-from tenure._raft.membership cimport apply_change, membership_on_applied, propose_change
+from tenure._raft.membership cimport apply_change, membership_on_applied, membership_on_start, propose_change
 from tenure._raft.outbox cimport broadcast_heartbeat, outbox
 from tenure._raft.progress cimport become_probe, progress_of, progress_release
 from tenure._raft.promise cimport promise_on_clock, promise_on_start
@@ -169,6 +169,7 @@ cdef Raft* raft_new(
     if not adopt(r, configuration, r.log.applied):
         raft_free(r)
         return NULL
+    membership_on_start(r)
     r.promise_bound_ns = r.promise_bound_durable_ns = hard.promise_bound_ns
     r.lease = lease_retain(lease) if lease != NULL else NULL
     become_follower(r, r.term, NO_MEMBER)
