@@ -146,8 +146,19 @@ cdef bint due(const Member* m) noexcept nogil:
         m.machine.self != NULL and m.machine.dump_begin != NULL and m.snapshots.every != 0 and not m.snapshots.running
         and m.snapshots.installing == 0 and m.raft.log.pending_snapshot == NULL
         and applied > m.snapshots.latest.index
-        and (applied - m.snapshots.latest.index >= m.snapshots.every or m.snapshots.applied_bytes >= DUE_BYTES)
+        and (
+            applied - m.snapshots.latest.index >= m.snapshots.every or m.snapshots.applied_bytes >= DUE_BYTES
+            or m.snapshots.latest.index < m.snapshots.requested
+        )
     )
+
+
+cdef uint64_t snapshots_request(Member* m) noexcept nogil:
+    if m.machine.self == NULL or m.machine.dump_begin == NULL or m.snapshots.every == 0:
+        return 0
+    m.snapshots.requested = m.raft.log.applied
+    m.snapshots.retry_ns = 0
+    return m.snapshots.requested
 
 
 cdef void count_failure(Member* m, int64_t monotonic_ns) noexcept nogil:

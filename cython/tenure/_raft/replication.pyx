@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from tenure._core.blob cimport Blob
-from tenure._raft.changer cimport configuration_is_sane, ids_contain, is_tracked
+from tenure._raft.changer cimport configuration_is_sane, ids_contain
 from tenure._raft.guards cimport GUARD_TRANSFER_CLEARS, guard_on
 from tenure._raft.lease_rule cimport fail, lease_on_reply, lease_withdraw
 from tenure._raft.log cimport (
@@ -403,14 +403,16 @@ cdef bint adopt(Raft* r, const Configuration* c, uint64_t index) noexcept nogil:
 
 
 cdef bint restore(Raft* r, const Snapshot* s) noexcept nogil:
-    """Take over a snapshot that is ahead of the log. False when there is nothing to take over."""
+    """Take over a snapshot that is ahead of the log. False when there is nothing to take over.
+
+    Its configuration need not name this member: who joined after the cut is brought in by an entry behind it, and stands for
+    no election before.
+    """
     cdef Snapshot* copy
     cdef size_t i
     if not configuration_is_sane(&s.configuration):
         return False
     if s.index <= r.log.committed or r.role != FOLLOWER:
-        return False
-    if not is_tracked(&s.configuration, r.config.id):
         return False
     if log_matches(&r.log, s.index, s.term):
         log_commit_to(&r.log, s.index)  # the log has it all: no need to install anything
