@@ -159,7 +159,7 @@ def test_who_may_not_propose_says_why() -> None:
 
 
 def test_a_removed_leader_that_goes_on_proposes_nothing() -> None:
-    node = leader(step_down_on_removal=False)
+    node = leader(on_removal="stay")
     change(node, "r1")
     settle(node)
     assert node.role == "StateLeader"
@@ -379,7 +379,7 @@ def test_who_invalidated_the_word_has_ended_the_term_s_lease_for_the_next_config
 
 @pytest.mark.parametrize("text", ["r1", "l1"])
 def test_a_leader_that_is_no_voter_any_more_has_no_lease_in_its_term(text: str) -> None:
-    node, lease = leader_with_lease(step_down_on_removal=False)
+    node, lease = leader_with_lease(on_removal="stay")
     ready = handed_out(node, text)
     assert lease.valid_at(NOW + 1)
     node.apply_conf_change(ready.committed[0], NOW)
@@ -390,15 +390,68 @@ def test_a_leader_that_is_no_voter_any_more_has_no_lease_in_its_term(text: str) 
     assert not lease.valid_at(NOW + 1)
 
 
-def test_a_leader_that_removes_itself_releases_and_steps_down() -> None:
+def test_a_leader_that_removes_itself_goes_once_those_who_stay_have_heard_of_it() -> None:
     node, lease = leader_with_lease()
     ready = handed_out(node, "r1")
     node.apply_conf_change(ready.committed[0], NOW)
-    assert node.role == "StateFollower"
     assert not lease.valid_at(NOW + 1)
-    assert [str(each) for each in flush(node) if each.type == "MsgTimeoutNow"] == [
-        "1->2 MsgTimeoutNow Term:2 Log:0/0 Release:2"
-    ]
+    with pytest.raises(errors.Refused, match="Removed"):
+        node.propose(b"x", NOW)
+    node.applied_to(12, NOW)
+    assert not [each for each in flush(node) if each.type == "MsgHeartbeat"]  # 3 has not even stored it
+    acknowledge(node, 3)
+    heartbeats = [each for each in flush(node) if each.type == "MsgHeartbeat"]
+    assert [(each.to, each.commit, each.promise_ns) for each in heartbeats] == [(2, 12, 0), (3, 12, 0)]
+    for voter in (2, 3):
+        assert node.role == "StateLeader"
+        node.step(Message("MsgHeartbeatResp", from_=voter, to=1, term=2, round=heartbeats[0].round), NOW)
+    assert node.role == "StateFollower"
+    assert [str(each) for each in flush(node)] == ["1->2 MsgTimeoutNow Term:2 Log:0/0 Release:2"]
+
+
+def test_a_leader_that_is_to_step_down_at_once_does() -> None:
+    node, lease = leader_with_lease(on_removal="step-down")
+    ready = handed_out(node, "r1")
+    node.apply_conf_change(ready.committed[0], NOW)
+    assert (node.role, lease.valid_at(NOW + 1)) == ("StateFollower", False)
+
+
+def test_a_successor_named_too_early_campaigns_when_it_has_applied_the_change() -> None:
+    node = member(hard_state=HardState(term=2, commit=11), recovered=[change_entry(2, 11, "r3")])
+    ready = node.ready()
+    node.step(Message("MsgTimeoutNow", from_=2, to=1, term=2, release_term=2), NOW)
+    assert node.role == "StateFollower"
+    node.apply_conf_change(ready.committed[0], NOW)
+    node.appended(ready.number, NOW)
+    node.applied_to(11, NOW)
+    assert node.role == "StateCandidate"
+    assert [(each.to, each.release_term) for each in flush(node)] == [(2, 2)]
+
+
+@pytest.mark.parametrize("kind", ["MsgVote", "MsgPreVote"])
+def test_a_refused_vote_says_what_is_committed(kind: str) -> None:
+    node = member(terms=(1, 1, 1), hard_state=HardState(term=1, commit=12))
+    flush(node)
+    node.step(Message(kind, from_=2, to=1, term=2, index=12, log_term=1), NOW)
+    (reply,) = flush(node)
+    assert (reply.reject, reply.commit, reply.log_term) == (True, 12, 1)
+
+
+def test_a_candidate_of_a_former_configuration_learns_that_it_is_gone() -> None:
+    node = member(voters=(1, 2), hard_state=HardState(term=2), recovered=[change_entry(2, 11, "r2")], pre_vote=True)
+    node.campaign(NOW)
+    assert node.role == "StatePreCandidate"
+    refusal = {"from_": 2, "to": 1, "term": 2, "reject": True, "commit": 11}
+    node.step(Message("MsgPreVoteResp", log_term=1, **refusal), NOW)  # another entry than ours
+    assert node.commit == 10
+    node.campaign(NOW)
+    node.step(Message("MsgPreVoteResp", log_term=2, **refusal), NOW)
+    assert (node.role, node.commit) == ("StateFollower", 11)
+    flush(node)
+    assert members_of(node) == "voters=(1)"
+    node.campaign(NOW)
+    flush(node)
+    assert node.role == "StateLeader"
 
 
 def test_whoever_leaves_and_returns_has_promised_nothing() -> None:
