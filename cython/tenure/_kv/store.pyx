@@ -32,8 +32,8 @@ from tenure._kv.codec cimport (
 )
 from tenure._kv.table cimport (
     FIRST_BUCKETS, ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_new, pool_free, pool_merge, pool_release,
-    pool_room, pool_swap, shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash, table_free,
-    table_free_some
+    pool_room, pool_swap, shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash,
+    table_free, table_free_some
 )
 
 cdef extern from *:
