@@ -367,6 +367,18 @@ def test_what_nobody_asks_for_any_more_is_removed_as_fast_as_it_comes(one: Membe
         wait_until(lambda: wire.call("DBSIZE") == 0, 4)
 
 
+@pytest.mark.timeout(120)
+def test_commands_that_take_long_do_not_take_the_loop_for_long(one: Member) -> None:
+    """Each hashes a large value again. Between two of them everybody else has a turn."""
+    with Wire(one.port) as wire:
+        for _ in range(16):
+            wire.call("APPEND", "large", b"x" * 1_000_000)
+        before = one.core.gauges()["passes"]
+        wire.send(encode("EXPIRE", "large", 1000) * 64)
+        assert [wire.reply() for _ in range(64)] == [1] * 64
+        assert one.core.gauges()["passes"] - before > 16
+
+
 def test_ended_keys_with_long_names_cost_nobody_else_a_command(one: Member) -> None:
     """Together they fit no entry of the log."""
     with Wire(one.port) as wire:
@@ -477,6 +489,14 @@ def test_an_overtaken_leader_serves_nothing_stale(trio: Cluster) -> None:
                 assert there.call("SET", "t", i) == Status(b"OK")
                 assert wire.call("GET", "t") == str(i).encode()
     assert old.counts()["read_index_reads"] >= 200
+
+
+def test_an_empty_password_is_no_password_by_mistake(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="redis_password"):
+        NativeEngine(
+            KeyValueMachine(), directory=str(tmp_path / "member"), cluster_id=CLUSTER_ID, member_id=1,
+            members={1: f"127.0.0.1:{free_port()}"}, redis="127.0.0.1:0", redis_password="",
+        )  # fmt: skip
 
 
 def test_only_loopback_is_listened_on_unless_somebody_says_so(tmp_path: Path) -> None:

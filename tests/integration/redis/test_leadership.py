@@ -7,25 +7,29 @@ from typing import TYPE_CHECKING
 
 from tenure._host.core import TRANSFER
 
-from .cluster import wait_until
+from .cluster import cluster, wait_until
 from .wire import Error, Status, Wire, encode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.proxy import Network
+
     from .cluster import Cluster
 
 
 def test_a_leader_that_comes_back_answers_what_it_is_asked_now(held_apart: Cluster) -> None:
     """Clients of its former term still wait at the same indexes of the log."""
-    cluster, network = held_apart, held_apart.network
+    network = held_apart.network
     assert network is not None
-    old = cluster.leader()
+    old = held_apart.leader()
     with Wire(old.port) as waiting, Wire(old.port) as wire:
         assert wire.call("SET", "a", 1) == Status(b"OK")
         committed = old.core.gauges()["commit_index"]
-        network.hold(*cluster.links_of(old))
+        network.hold(*held_apart.links_of(old))
         waiting.send(encode("INCR", "lost") * 40)
         wait_until(lambda: old.core.gauges()["last_index"] >= committed + 40)
-        new = cluster.leader(old)
+        new = held_apart.leader(old)
         with Wire(new.port) as there:
             assert there.call("SET", "b", 1) == Status(b"OK")
         network.let_go()
@@ -45,17 +49,33 @@ def test_a_leader_that_comes_back_answers_what_it_is_asked_now(held_apart: Clust
         assert wire.call("GET", "lost") is None
 
 
+def test_a_queue_that_is_full_for_a_moment_leaves_what_was_sent_its_outcome(tmp_path: Path, network: Network) -> None:
+    """A message too many is dropped and refused; those before it are on their way all the same."""
+    with cluster(tmp_path, 3, network=network, max_queued_bytes=1 << 20, redis_time_limit_ns=20_000_000_000) as made:
+        leader, follower = made.leader(), made.follower()
+        with Wire(follower.port) as wire:
+            assert wire.call("SET", "a", "1") == Status(b"OK")
+            link = (follower.id, leader.id)
+            network.hold(link)
+            wire.send(b"".join(encode("SET", f"k{i}", b"x" * 60_000) for i in range(400)))
+            wait_until(lambda: follower.counts()["forwarded"] > 10)
+            time.sleep(0.3)
+            network.let_go(link)
+            kinds = [bytes(wire.reply()).split()[0] for _ in range(400)]
+            assert set(kinds) == {b"OK", b"CLUSTERDOWN"}
+
+
 def test_a_read_says_that_a_key_has_ended_only_if_no_command_under_way_can_find_it(held_apart: Cluster) -> None:
-    cluster, network = held_apart, held_apart.network
+    network = held_apart.network
     assert network is not None
-    leader = cluster.leader()
+    leader = held_apart.leader()
     with Wire(leader.port) as writer, Wire(leader.port) as reader:
         assert writer.call("SET", "k", "old", "PX", 300) == Status(b"OK")
         until = time.monotonic() + 0.3
         # A key in doubt has the ceiling raised, beyond the end of the other.
         assert writer.call("SET", "short", "", "PX", 1) == Status(b"OK")
         wait_until(lambda: reader.call("GET", "short") is None)
-        network.hold(*cluster.links_of(leader))
+        network.hold(*held_apart.links_of(leader))
         writer.send(encode("GETSET", "k", "new"))
         time.sleep(max(0.0, until - time.monotonic()) + 0.02)
         reader.send(encode("GET", "k"))
