@@ -66,6 +66,7 @@ from tenure._host.timekeeper cimport keeper_new
 from tenure._host.waiter cimport (
     Waiter, inbox_new, inbox_release, inbox_retain, waiter_free, waiter_new, waiter_release, waiter_wait,
 )
+from tenure._kv.codec cimport VALUE_LIMIT_BYTES
 from tenure._kv.machine cimport KeyValueMachine
 from tenure._net.transport cimport TransportConfig, transport_port
 from tenure._raft.conf_change cimport conf_change_check, conf_change_encode
@@ -203,8 +204,8 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     left.pop("redis_listen", None)
     left.pop("redis_password", None)
     front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
-    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", 512 << 20)
-    front.limits.request_bytes = left.pop("redis_max_request_bytes", 1 << 30)
+    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", VALUE_LIMIT_BYTES)
+    front.limits.request_bytes = left.pop("redis_max_request_bytes", 2 * VALUE_LIMIT_BYTES)
     front.max_clients = left.pop("redis_max_clients", 10000)
     front.max_ops = left.pop("redis_max_pending", 1024)
     front.max_output_bytes = left.pop("redis_max_output_bytes", 1 << 20)
@@ -459,7 +460,7 @@ cdef class HostCore:
         # where it may listen is the engine's rule, which asked before
         config.address = address
         config.port = port
-        if password:
+        if password is not None:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(

@@ -641,6 +641,8 @@ def redis_options(
         raise refuse("redis", "Redis clients need the native key-value store as the state machine")
     host, port = host_and_port("redis", address)
     check_listen_address(host, insecure=insecure)
+    if password == "":
+        raise refuse("redis_password", "is empty: None stands for no password")
     secret = {} if password is None else {"redis_password": password.encode()}
     return {"redis_listen": (host.encode(), port), **secret}
 
