@@ -22,7 +22,7 @@ from tenure._core.lease cimport lease_close, lease_expiry_ns, lease_release, lea
 from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_capacity, queue_push, queue_size
 from tenure._core.wakeup cimport wakeup_notify
-from tenure._host.snapshots cimport snapshots_adopt, snapshots_release
+from tenure._host.transfer cimport transfer_adopt, transfer_release
 from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_has_room, writer_push
 from tenure._net.transport cimport transport_send
@@ -42,6 +42,7 @@ from tenure._raft.raft cimport (
 )
 from tenure._raft.types cimport (
     ENTRY_NORMAL,
+    ENTRY_ROOM_BYTES,
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
@@ -192,9 +193,9 @@ cdef void release_outgoing(Member* m, int64_t now_ns) noexcept nogil:
     if done == 0:
         return
     raft_appended(m.raft, number, now_ns)
-    if m.snapshots.installing != 0 and m.raft.log.applied >= m.snapshots.installing:
+    if m.transfer.installing != 0 and m.raft.log.applied >= m.transfer.installing:
         applied_publish(m.applied, m.raft.log.applied)
-        m.snapshots.installing = 0
+        m.transfer.installing = 0
     for i in range(done):
         for k in range(m.outgoing.data[i].after_append.size):
             transport_send(m.transport, m.group, &m.outgoing.data[i].after_append.data[k])
@@ -299,7 +300,7 @@ cdef void answer_reads(Member* m) noexcept nogil:
 cdef bint install(Member* m, const Snapshot* snapshot) noexcept nogil:
     """The machine becomes what the snapshot holds; what was committed and is not applied yet is part of it."""
     cdef size_t i
-    if not snapshots_adopt(m, snapshot):
+    if not transfer_adopt(m, snapshot):
         return False
     for i in range(m.apply_head, m.to_apply.size):
         blob_release(m.to_apply.data[i].data)
@@ -446,6 +447,7 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
                 break
             m.snapshots.applied_bytes += entry.data.size
         m.unapplied_bytes -= entry_bytes(entry)
+        m.snapshots.total_bytes += ENTRY_ROOM_BYTES + entry_bytes(entry)
         settle(m, entry, value)
         last = entry.index
         blob_release(entry.data)
@@ -568,7 +570,7 @@ cdef void member_release(Member* m) noexcept nogil:
     m.reads.release()
     m.answers.release()
     raft_free(m.raft)
-    snapshots_release(m)
+    transfer_release(m)
     if m.machine.self != NULL:
         m.machine.release(m.machine.self)
     lease_release(m.lease)
