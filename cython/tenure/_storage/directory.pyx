@@ -22,7 +22,7 @@ from tenure._storage.file_seam cimport (
 from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
 
 cdef enum:
-    ROOM_FOR_NAMES = 64         # of the files in a directory, behind its own path
+    ROOM_FOR_NAMES = 96         # of the files in a directory, behind its own path
 
 
 cdef int write_identity(const Directory* directory) noexcept nogil:
