@@ -17,6 +17,7 @@ from tenure._proof.model_state cimport *
 
 cdef extern from *:
     int popcount "__builtin_popcount"(unsigned int mask) noexcept nogil
+    int lowest_bit "__builtin_ctz"(unsigned int mask) noexcept nogil
 
 
 cdef inline bint without(const World* w, int gap) noexcept nogil:
@@ -133,12 +134,13 @@ cdef int reached(const World* w, const Member* m, int self, unsigned int voters)
 cdef int derived_lease(const World* w, const State* s, int i) noexcept nogil:
     """Rule 5: what the word may be extended to now, 0 for not at all."""
     cdef const Member* m = &s.members[i]
-    cdef LogEntry c = configuration(s, m)
+    cdef LogEntry c
     cdef int until
     if m.role != LEADER or m.cleared:
         return 0
     if m.applied < m.own_index and not without(w, GAP_H13):
         return 0
+    c = configuration(s, m)
     if without(w, GAP_H14) and voters_of(c) == 1u << i and outgoing_of(c) == 0:
         return ENDLESS
     until = reached(w, m, i, voters_of(c))
@@ -838,11 +840,10 @@ cdef bint has_valid_lease(const World* w, const State* s) noexcept nogil:
 
 
 cdef Invariant model_violation(const World* w, const State* s) noexcept nogil:
-    """The first invariant that does not hold here."""
+    """The first of the invariants under judgement that does not hold here."""
     cdef const Member* m
     cdef int i, j, holders = 0
-    if s.diverged:
-        return DIVERGENCE
+    cdef unsigned int broken = s.diverged << DIVERGENCE | s.stale << STALE_READ
     for i in range(w.members):
         m = &s.members[i]
         if m.word == 0:
@@ -850,9 +851,10 @@ cdef Invariant model_violation(const World* w, const State* s) noexcept nogil:
         holders += 1
         for j in range(s.chosen_length):
             if entry_term(s.chosen[j]) > m.word_term:
-                return COMMIT_UNDER_LEASE
+                broken |= 1 << COMMIT_UNDER_LEASE
         if m.applied < s.shown:
-            return HOLDER_BEHIND
+            broken |= 1 << HOLDER_BEHIND
     if holders > 1:
-        return TWO_LEASES
-    return STALE_READ if s.stale else HOLDS
+        broken |= 1 << TWO_LEASES
+    broken &= w.judged
+    return <Invariant>(lowest_bit(broken) if broken else HOLDS)

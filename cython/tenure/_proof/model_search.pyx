@@ -10,7 +10,7 @@ guesses: without memory it raises.
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
@@ -28,21 +28,23 @@ from tenure._proof.model_rules cimport (
 )
 from tenure._proof.model_state cimport *
 
+# In the order of the enumerations in `model_state`.
 GAPS = (
-    "H01", "H02", "H03-word", "H03-resume", "H03-late", "H04-wait", "H04-bound", "H04-wiped", "H05", "H06", "H07", "H08", "H10", "H11", "H12",
-    "H13", "H14", "H15", "H16-half", "H16-switch", "H17-applied", "H17-carried", "H17-campaign", "H17-durable", "H18-learner",
-    "H18-forget", "H19", "H20", "H21",
+    "H01", "H02", "H03-word", "H03-resume", "H03-late", "H04-wait", "H04-bound", "H04-wiped", "H05", "H06", "H07", "H08",
+    "H10", "H11", "H12", "H13", "H14", "H15", "H16-half", "H16-switch", "H17-applied", "H17-carried", "H17-campaign",
+    "H17-durable", "H18-learner", "H18-forget", "H19", "H20", "H21",
 )
 CHANGES = ("remove", "add", "promote", "demote", "joint-shrink", "joint-grow", "joint-swap")
 ACTIONS = (
-    "start", "tick", "campaign", "vote", "refuse", "win", "learn", "step_down", "broadcast", "receive", "reply", "commit", "apply",
-    "write", "transfer", "abort", "timeout_now", "restart", "persist", "propose", "leave", "forget", "capture", "complete",
-    "call", "check", "load", "wipe",
+    "start", "tick", "campaign", "vote", "refuse", "win", "learn", "step_down", "broadcast", "receive", "reply", "commit",
+    "apply", "write", "transfer", "abort", "timeout_now", "restart", "persist", "propose", "leave", "forget", "capture",
+    "complete", "call", "check", "load", "wipe",
 )
-INVARIANTS = (
-    "", "two-leases", "commit-under-lease", "holder-behind", "stale-read", "divergence",
-)
+INVARIANTS = ("", "two-leases", "commit-under-lease", "holder-behind", "stale-read", "divergence")
 ROLES = ("follower", "candidate", "leader")
+
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     MAX_PACKED = 512
@@ -200,6 +202,12 @@ cdef list entries(const LogEntry* log, int length):
     return [entry_seen(log[i]) for i in range(length)]
 
 
+cdef int place_of(name, tuple names) except -1:
+    if name not in names:
+        raise ValueError(f"{name!r} is none of {', '.join(filter(None, names))}")
+    return names.index(name)
+
+
 cdef dict snapshot(const World* w, const State* s):
     """A state for people to read."""
     return {
@@ -226,30 +234,30 @@ cdef dict snapshot(const World* w, const State* s):
 # ----------------------------------------------------------------------------------------------------------- the search
 
 cdef int fill_orders(int members, Order* orders) noexcept nogil:
-    """All orders of the members; their number."""
-    cdef int total = 1, count = 0, code, rest, i, j, seen, set_
-    for i in range(members):
+    """All orders of the members, that of their numbers first; how many there are."""
+    cdef int total = 1, count = 0, code, rest, i, set_
+    cdef unsigned int seen
+    cdef Order o
+    for _ in range(members):
         total *= members
     for code in range(total):
         rest, seen = code, 0
-        for i in range(MODEL_MEMBERS):
+        for i in range(MODEL_MEMBERS - 1, -1, -1):
+            o.at[i] = i
             if i < members:
-                orders[count].at[i] = rest % members
+                o.at[i] = rest % members
                 rest //= members
-            else:
-                orders[count].at[i] = i
-            orders[count].place[orders[count].at[i]] = i
-            seen |= 1 << orders[count].at[i]
-        if seen != 15:
+            o.place[o.at[i]] = i
+            seen |= 1u << o.at[i]
+        if seen != (1u << MODEL_MEMBERS) - 1:
             continue
         for set_ in range(16):
-            orders[count].mask[set_] = 0
-            for j in range(MODEL_MEMBERS):
-                if set_ >> j & 1:
-                    orders[count].mask[set_] |= 1 << orders[count].place[j]
+            o.mask[set_] = 0
+            for i in range(MODEL_MEMBERS):
+                if set_ >> i & 1:
+                    o.mask[set_] |= 1 << o.place[i]
+        orders[count] = o
         count += 1
-        if count == MAX_ORDERS:
-            break
     return count
 
 
@@ -274,21 +282,23 @@ cdef class Search:
     cdef int orders_count
     cdef Vec[uint64_t] prints           # of every state found, in the order in which they were found
     cdef Vec[uint32_t] parents          # the record of the state that it was found from
-    cdef uint32_t* slots                # hash table of records plus one, open addressing
+    cdef uint64_t* slots                # the same fingerprints as a hash table: open addressing, 0 is an empty slot
     cdef size_t slots_mask
     cdef Vec[uint8_t] frontier          # packed states, each after its size in two bytes, of this level
     cdef Vec[uint8_t] found             # and of the next
     cdef size_t frontier_at             # the next to expand
     cdef size_t record_at               # and its record
     cdef size_t level_end               # the first record of the next level
-    cdef Vec[Step] steps
+    cdef Vec[Step] steps                # the successors of the state that is being expanded
+    cdef Vec[uint64_t] step_prints      # and their fingerprints; 0 for what leads back to it
     cdef readonly int depth
     cdef uint64_t fired[KIND_COUNT]
     cdef uint64_t expanded, leased
     cdef Invariant broken
     cdef bint no_memory, finished
+    cdef bint torn                      # a state is not what was packed: a fault of this file
 
-    def __cinit__(self, dict world, gaps=()):
+    def __cinit__(self, dict world, gaps=(), judged=None, bint symmetry=True):
         memset(&self.w, 0, sizeof(World))
         self.w.members = world["members"]
         self.w.max_term = world["terms"]
@@ -307,20 +317,24 @@ cdef class Search:
         self.w.voters = (1 << <int>world["voters"]) - 1
         self.w.learners = ((1 << <int>world["learners"]) - 1) << <int>world["voters"]
         for name in world["change_kinds"]:
-            self.w.change_kinds |= 1u << <int>CHANGES.index(name)
+            self.w.change_kinds |= 1u << place_of(name, CHANGES)
         for name in gaps:
-            self.w.gaps |= <uint64_t>1 << <int>GAPS.index(name)
+            self.w.gaps |= <uint64_t>1 << place_of(name, GAPS)
+        for name in INVARIANTS[1:] if judged is None else judged:
+            self.w.judged |= 1u << place_of(name, INVARIANTS)
         if not (
             1 <= world["voters"] and 0 <= world["learners"] and world["voters"] + world["learners"] <= self.w.members
-            and self.w.members <= MODEL_MEMBERS and 1 <= self.w.max_term <= MODEL_TERMS and 1 <= self.w.max_log <= MODEL_LOG
+            and self.w.members <= MODEL_MEMBERS and 1 <= self.w.max_term <= MODEL_TERMS and 0 <= self.w.max_log <= MODEL_LOG
             and 1 <= self.w.steps <= 15 and self.w.max_term - 1 <= self.w.max_log
             and 0 <= min(self.w.writes, self.w.restarts, self.w.transfers, self.w.changes)
             and max(self.w.writes, self.w.restarts, self.w.transfers, self.w.changes) <= 15
         ):
             raise ValueError("a bound of the world is outside of what the model can hold")
         self.orders_count = fill_orders(self.w.members, self.orders)
+        if not symmetry:
+            self.orders_count = 1
         self.slots_mask = (1 << 16) - 1
-        self.slots = <uint32_t*>calloc(self.slots_mask + 1, sizeof(uint32_t))
+        self.slots = <uint64_t*>calloc(self.slots_mask + 1, sizeof(uint64_t))
         if self.slots == NULL:
             raise MemoryError("no memory for the states of the model")
         self.begin()
@@ -332,13 +346,14 @@ cdef class Search:
         self.frontier.release()
         self.found.release()
         self.steps.release()
+        self.step_prints.release()
 
     cdef void begin(self) noexcept nogil:
         cdef State start
         model_start(&self.w, &start)
         self.broken = model_violation(&self.w, &start)
         self.finished = self.broken != HOLDS
-        self.note(&start, 0)
+        self.note(&start, self.print_of(&start), 0)
         self.next_level()
         self.depth = 0
 
@@ -351,7 +366,7 @@ cdef class Search:
         cdef int i, k
         cdef bint first = True
         for i in range(self.w.members):
-            keys[i] = nameless(&s.members[i])
+            keys[i] = nameless(&s.members[i]) if self.orders_count > 1 else 0
         for k in range(self.orders_count):
             o = &self.orders[k]
             for i in range(self.w.members - 1):
@@ -367,43 +382,48 @@ cdef class Search:
 
     cdef bint grow(self) noexcept nogil:
         cdef size_t mask = 2 * self.slots_mask + 1, at, i
-        cdef uint32_t* slots = <uint32_t*>calloc(mask + 1, sizeof(uint32_t))
+        cdef uint64_t* slots = <uint64_t*>calloc(mask + 1, sizeof(uint64_t))
         if slots == NULL:
             return False
         for i in range(self.prints.size):
             at = self.prints.data[i] & mask
             while slots[at] != 0:
                 at = (at + 1) & mask
-            slots[at] = <uint32_t>(i + 1)
+            slots[at] = self.prints.data[i]
         free(self.slots)
         self.slots = slots
         self.slots_mask = mask
         return True
 
-    cdef bint note(self, const State* s, size_t parent) noexcept nogil:
-        """Remember `s`; whether it is new."""
+    cdef uint64_t print_of(self, const State* s) noexcept nogil:
         cdef uint8_t packed[MAX_PACKED]
-        cdef size_t size = self.canonical(s, packed), at
+        cdef size_t size = self.canonical(s, packed)
         cdef uint64_t print_ = fingerprint(packed, size)
-        at = print_ & self.slots_mask
+        return print_ if print_ != 0 else 1
+
+    cdef bint note(self, const State* s, uint64_t print_, size_t parent) noexcept nogil:
+        """Remember `s`; whether it is new."""
+        cdef uint8_t* packed
+        cdef size_t at = print_ & self.slots_mask, size
         while self.slots[at] != 0:
-            if self.prints.data[self.slots[at] - 1] == print_:
+            if self.slots[at] == print_:
                 return False
             at = (at + 1) & self.slots_mask
         if not (
             self.prints.size < MAX_RECORDS
             and self.prints.push(print_)
             and self.parents.push(<uint32_t>parent)
-            and self.found.reserve(self.found.size + size + 2)
+            and self.found.reserve(self.found.size + MAX_PACKED + 2)
         ):
             self.no_memory = True
             return False
-        self.slots[at] = <uint32_t>self.prints.size
+        self.slots[at] = print_
         if 10 * self.prints.size > 6 * self.slots_mask and not self.grow():
             self.no_memory = True
-        self.found.data[self.found.size] = <uint8_t>size
-        self.found.data[self.found.size + 1] = <uint8_t>(size >> 8)
-        memcpy(self.found.data + self.found.size + 2, packed, size)
+        packed = self.found.data + self.found.size
+        size = self.canonical(s, packed + 2)
+        packed[0] = <uint8_t>size
+        packed[1] = <uint8_t>(size >> 8)
         self.found.size += size + 2
         return True
 
@@ -417,24 +437,37 @@ cdef class Search:
         self.depth += 1
 
     cdef void expand(self) noexcept nogil:
-        """All successors of the next state of this level."""
+        """All successors of the next state of this level. That it is packed, unpacked and named right is checked as it goes."""
+        cdef uint8_t packed[MAX_PACKED]
         cdef State s
         cdef size_t size, i
         cdef Step* step
         size = self.frontier.data[self.frontier_at] | <size_t>self.frontier.data[self.frontier_at + 1] << 8
         unpack(&self.w, self.frontier.data + self.frontier_at + 2, &s)
+        if self.canonical(&s, packed) != size or memcmp(packed, self.frontier.data + self.frontier_at + 2, size) != 0:
+            self.torn = True
+            return
         self.frontier_at += size + 2
         self.expanded += 1
         self.leased += has_valid_lease(&self.w, &s)
         if not model_successors(&self.w, &s, &self.steps):
             self.no_memory = True
             return
+        if not self.step_prints.reserve(self.steps.size):
+            self.no_memory = True
+            return
+        for i in range(self.steps.size):    # the table is larger than any cache: ask for all slots first
+            step = &self.steps.data[i]
+            self.step_prints.data[i] = 0
+            if memcmp(&step.state, &s, sizeof(State)) != 0:
+                self.step_prints.data[i] = self.print_of(&step.state)
+                prefetch(&self.slots[self.step_prints.data[i] & self.slots_mask])
         for i in range(self.steps.size):
             step = &self.steps.data[i]
-            if memcmp(&step.state, &s, sizeof(State)) == 0:
+            if self.step_prints.data[i] == 0:
                 continue
             self.fired[step.action.kind] += 1
-            if self.note(&step.state, self.record_at):
+            if self.note(&step.state, self.step_prints.data[i], self.record_at):
                 self.broken = model_violation(&self.w, &step.state)
                 if self.broken != HOLDS:
                     self.finished = True
@@ -443,7 +476,7 @@ cdef class Search:
         self.record_at += 1
 
     cdef void run(self, size_t count) noexcept nogil:
-        while count > 0 and not self.finished and not self.no_memory:
+        while count > 0 and not self.finished and not self.no_memory and not self.torn:
             if self.record_at == self.level_end:
                 if self.found.size == 0:
                     self.finished = True
@@ -458,6 +491,8 @@ cdef class Search:
             self.run(states)
         if self.no_memory:
             raise MemoryError("no memory for the states of the model")
+        if self.torn:
+            raise RuntimeError("a state was not unpacked as it was packed")
         return not self.finished
 
     @property
@@ -486,7 +521,6 @@ cdef class Search:
         """The way to the violation: (action, its numbers, the state after it), from the initial state on."""
         cdef State s, start
         cdef size_t at = self.prints.size - 1, i
-        cdef uint8_t packed[MAX_PACKED]
         cdef uint64_t wanted
         if self.broken == HOLDS:
             return []
@@ -503,7 +537,7 @@ cdef class Search:
                 raise MemoryError("no memory for the states of the model")
             for i in range(self.steps.size):
                 # Names may have been exchanged on the way; the rules do not care, so some successor has this fingerprint.
-                if fingerprint(packed, self.canonical(&self.steps.data[i].state, packed)) == wanted:
+                if self.print_of(&self.steps.data[i].state) == wanted:
                     break
             else:
                 raise RuntimeError("the search lost its way: a rule treats members by their names")

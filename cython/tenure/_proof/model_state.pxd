@@ -168,6 +168,7 @@ ctypedef struct World:          # bounds, features, gaps
     bint step_downs, late, reader, bound_unsaved, unread_clocks, slow_apply
     unsigned int voters, learners
     uint64_t gaps
+    unsigned int judged         # the invariants that end a search
 
 ctypedef struct Action:
     uint8_t kind, a, b, c, d
