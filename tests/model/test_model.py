@@ -226,5 +226,13 @@ def test_the_document_tells_what_the_worlds_hold() -> None:
         assert (states.replace(" ", ""), depth) == (str(result.states), str(result.depth)), name
 
 
+def test_the_document_shows_a_way_as_it_is_told() -> None:
+    assert without("H12").explain() in DOCUMENT.read_text()
+
+
+def test_the_document_lists_what_is_not_expressed() -> None:
+    assert {hazard: why for hazard, (why,) in rows("Not expressed").items()} == NOT_EXPRESSED
+
+
 def test_invariants_of_the_document() -> None:
     assert list(rows("Invariants")) == list(INVARIANTS)

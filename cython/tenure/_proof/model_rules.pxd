@@ -1,11 +1,10 @@
 """The rules of the lease model: the initial state, the successors of a state, the invariants. The state is in `model_state`."""
 
-from tenure._core.vec cimport Vec
-from tenure._proof.model_state cimport Invariant, LogEntry, State, Step, World
+from tenure._proof.model_state cimport Invariant, LogEntry, State, Steps, World
 
 
 cdef void model_start(const World* w, State* s) noexcept nogil
-cdef bint model_successors(const World* w, const State* s, Vec[Step]* steps) noexcept nogil
+cdef bint model_successors(const World* w, const State* s, Steps* steps) noexcept nogil
 cdef Invariant model_violation(const World* w, const State* s) noexcept nogil
 cdef bint has_valid_lease(const World* w, const State* s) noexcept nogil
 

@@ -11,7 +11,6 @@ Pure functions over plain structs: any thread, no allocation but the growth of `
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
-from tenure._core.vec cimport Vec
 from tenure._proof.model_state cimport *
 
 
@@ -36,14 +35,14 @@ cdef inline uint8_t smaller(uint8_t a, uint8_t b) noexcept nogil:
     return a if a < b else b
 
 
-cdef State* successor(Vec[Step]* steps, const State* s, Kind kind, int a=0, int b=0, int c=0, int d=0) noexcept nogil:
-    """Room for one more successor, as yet equal to `s`. NULL without memory: `model_successors` says so in the end."""
+cdef State* successor(Steps* steps, const State* s, Kind kind, int a=0, int b=0, int c=0, int d=0) noexcept nogil:
+    """One more successor, as yet equal to `s`. NULL without memory, which `model_successors` says in the end."""
     cdef Step* step
-    if not steps.reserve(steps.size + 1):
-        steps.clear()
+    if not steps.found.reserve(steps.found.size + 1):
+        steps.no_memory = True
         return NULL
-    step = &steps.data[steps.size]
-    steps.size += 1
+    step = &steps.found.data[steps.found.size]
+    steps.found.size += 1
     step.action.kind = kind
     step.action.a = a
     step.action.b = b
@@ -249,7 +248,7 @@ cdef void pass_time(const World* w, State* s, int i, int elapsed) noexcept nogil
             s.broadcasts[t].stamp = less(s.broadcasts[t].stamp, elapsed)
 
 
-cdef void tick_steps(const World* w, const State* s, Vec[Step]* steps) noexcept nogil:
+cdef void tick_steps(const World* w, const State* s, Steps* steps) noexcept nogil:
     """One step of true time. Every clock that matters moves by one of the extremes of its rate."""
     cdef int speeds = 3 if without(w, GAP_H06) else 2     # H06: a member that counts ticks misses one
     cdef int total = 1, choice, rest, speed, i, code
@@ -280,7 +279,7 @@ cdef void tick_steps(const World* w, const State* s, Vec[Step]* steps) noexcept 
 
 # ------------------------------------------------------------------------------------------------------------ elections
 
-cdef void election_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void election_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     cdef const Member* m = &s.members[i]
     cdef const Member* other
     cdef State* n
@@ -306,7 +305,7 @@ cdef void election_steps(const World* w, const State* s, int i, Vec[Step]* steps
                     become_follower(w, &n.members[i], other.term)
 
 
-cdef void vote_steps(const World* w, const State* s, int voter, int candidate, Vec[Step]* steps) noexcept nogil:
+cdef void vote_steps(const World* w, const State* s, int voter, int candidate, Steps* steps) noexcept nogil:
     """The request is on its way for as long as the candidacy lasts; a grant, once made, may be counted at any later time."""
     cdef const Member* v = &s.members[voter]
     cdef const Member* c = &s.members[candidate]
@@ -337,7 +336,7 @@ cdef void win(const World* w, State* n, int i) noexcept nogil:
 
 # ---------------------------------------------------------------------------------------------------------- replication
 
-cdef void broadcast_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void broadcast_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """The stamp is read before the message can be received (rule 1); no commit index above `applied` leaves (rule 6)."""
     cdef const Member* m = &s.members[i]
     cdef Broadcast* b
@@ -359,7 +358,7 @@ cdef void broadcast_steps(const World* w, const State* s, int i, Vec[Step]* step
         memcpy(b.log, m.log, sizeof(m.log))
 
 
-cdef void receive_steps(const World* w, const State* s, int i, int term, Vec[Step]* steps) noexcept nogil:
+cdef void receive_steps(const World* w, const State* s, int i, int term, Steps* steps) noexcept nogil:
     """Member `i` gets some part of the append: a heartbeat, or its first entries. It may be unable to read its clock."""
     cdef const Broadcast* b = &s.broadcasts[term - 1]
     cdef State* n
@@ -419,7 +418,7 @@ cdef inline void save_commit(const World* w, Member* m) noexcept nogil:
         m.durable_commit = m.commit
 
 
-cdef void leader_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void leader_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     cdef const Member* m = &s.members[i]
     cdef unsigned int acknowledged
     cdef State* n
@@ -469,7 +468,7 @@ cdef void commit(State* n, int i, int index) noexcept nogil:
     n.chosen_length = larger(n.chosen_length, index)
 
 
-cdef void apply_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void apply_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     cdef const Member* m = &s.members[i]
     cdef State* n
     if m.applied >= m.commit:
@@ -501,7 +500,7 @@ cdef void switch_configuration(const World* w, State* n, int i) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------ withdrawal and release
 
-cdef void step_down_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void step_down_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """Check-quorum, a stalled disk, a graceful stop; the last two tell a voter that it may take over."""
     cdef const Member* m = &s.members[i]
     cdef State* n
@@ -518,7 +517,7 @@ cdef void step_down_steps(const World* w, const State* s, int i, Vec[Step]* step
                 n.timeout_now[m.term - 1] |= 1 << target
 
 
-cdef void transfer_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void transfer_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     cdef const Member* m = &s.members[i]
     cdef State* n
     cdef int target
@@ -542,7 +541,7 @@ cdef void transfer_steps(const World* w, const State* s, int i, Vec[Step]* steps
                 n.members[i].cleared = True
 
 
-cdef void abort_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void abort_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """The target did not take over in time. The term is over for its leases: the leader opens the next one itself (H03)."""
     cdef const Member* m = &s.members[i]
     cdef State* n
@@ -561,7 +560,7 @@ cdef void abort_steps(const World* w, const State* s, int i, Vec[Step]* steps) n
             become_follower(w, &n.members[i], m.term)
 
 
-cdef void timeout_now_steps(const World* w, const State* s, int i, int term, Vec[Step]* steps) noexcept nogil:
+cdef void timeout_now_steps(const World* w, const State* s, int i, int term, Steps* steps) noexcept nogil:
     cdef const Member* m = &s.members[i]
     cdef State* n
     if not holds_one(s.timeout_now[term - 1], i) or m.role != FOLLOWER:
@@ -574,7 +573,7 @@ cdef void timeout_now_steps(const World* w, const State* s, int i, int term, Vec
             become_candidate(w, &n.members[i], i, term)
 
 
-cdef void restart_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void restart_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """A crash and a start. Who forgot its promise waits out the longest that it can have made (H04)."""
     cdef const Member* m = &s.members[i]
     cdef Member* r
@@ -598,7 +597,7 @@ cdef void restart_steps(const World* w, const State* s, int i, Vec[Step]* steps)
         n.reader = n.reader_at = n.reader_floor = n.reader_index = 0
 
 
-cdef void bound_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void bound_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     cdef State* n
     if not s.members[i].bound_durable:
         n = successor(steps, s, PERSIST, i)
@@ -606,7 +605,7 @@ cdef void bound_steps(const World* w, const State* s, int i, Vec[Step]* steps) n
             n.members[i].bound_durable = True
 
 
-cdef void forget_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void forget_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """A member forgets its leader. Its promise stays, unless it is tied to that (H05)."""
     cdef State* n
     if without(w, GAP_H05) and s.members[i].promise and s.members[i].role == FOLLOWER:
@@ -615,7 +614,7 @@ cdef void forget_steps(const World* w, const State* s, int i, Vec[Step]* steps) 
             n.members[i].promise = 0
 
 
-cdef void late_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void late_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """An extension computed now and made later, as a coordinator over another engine does (H20)."""
     cdef const Member* m = &s.members[i]
     cdef int until = derived_lease(w, s, i)
@@ -638,7 +637,7 @@ cdef void late_steps(const World* w, const State* s, int i, Vec[Step]* steps) no
 # ---------------------------------------------------------------------------------------------------------- membership
 
 cdef void propose(const World* w, const State* s, int i, Kind kind, int change, int whom, unsigned int voters,
-                  unsigned int outgoing, unsigned int learners, Vec[Step]* steps) noexcept nogil:
+                  unsigned int outgoing, unsigned int learners, Steps* steps) noexcept nogil:
     cdef State* n
     if voters == 0:
         return
@@ -648,7 +647,7 @@ cdef void propose(const World* w, const State* s, int i, Kind kind, int change, 
         append(w, &n.members[i], configuration_entry(s.members[i].term, voters, outgoing, learners))
 
 
-cdef void membership_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void membership_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """A change is proposed only when the former one is applied here (H17)."""
     cdef const Member* m = &s.members[i]
     cdef LogEntry c = s.base
@@ -688,7 +687,7 @@ cdef void membership_steps(const World* w, const State* s, int i, Vec[Step]* ste
         propose(w, s, i, PROPOSE, CHANGE_JOINT_GROW, 0, all_members, voters, 0, steps)
 
 
-cdef void wipe_steps(const World* w, const State* s, int i, Vec[Step]* steps) noexcept nogil:
+cdef void wipe_steps(const World* w, const State* s, int i, Steps* steps) noexcept nogil:
     """A member starts in an empty directory under its old name. Only who provably never joined need not wait (H04)."""
     cdef State* n
     if s.restarts != 0 and without(w, GAP_H04_WIPED):
@@ -701,7 +700,7 @@ cdef void wipe_steps(const World* w, const State* s, int i, Vec[Step]* steps) no
 
 # ------------------------------------------------------------------------------------------------------------ the reader
 
-cdef void reader_steps(const World* w, const State* s, Vec[Step]* steps) noexcept nogil:
+cdef void reader_steps(const World* w, const State* s, Steps* steps) noexcept nogil:
     """One call of the fence at a time (rule 7): it begins, checks the word, loads the applied index, and returns it."""
     cdef bint check_first = without(w, GAP_H11)     # one check serves calls that began after it
     cdef bint load_first = without(w, GAP_H21)      # the index is loaded before the word
@@ -788,11 +787,12 @@ cdef void settle(const World* w, State* s) noexcept nogil:
                 memset(b, 0, sizeof(Broadcast))
 
 
-cdef bint model_successors(const World* w, const State* s, Vec[Step]* steps) noexcept nogil:
+cdef bint model_successors(const World* w, const State* s, Steps* steps) noexcept nogil:
     """Every state that one step leads to, into `steps`. False without memory."""
     cdef size_t k
     cdef int i, t
-    steps.clear()
+    steps.found.clear()
+    steps.no_memory = False
     for i in range(w.members):
         election_steps(w, s, i, steps)
         broadcast_steps(w, s, i, steps)
@@ -811,9 +811,9 @@ cdef bint model_successors(const World* w, const State* s, Vec[Step]* steps) noe
         wipe_steps(w, s, i, steps)
     reader_steps(w, s, steps)
     tick_steps(w, s, steps)
-    for k in range(steps.size):
-        settle(w, &steps.data[k].state)
-    return steps.reserve(steps.size + 1)
+    for k in range(steps.found.size):
+        settle(w, &steps.found.data[k].state)
+    return not steps.no_memory
 
 
 cdef void model_start(const World* w, State* s) noexcept nogil:

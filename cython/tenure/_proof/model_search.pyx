@@ -289,7 +289,7 @@ cdef class Search:
     cdef size_t frontier_at             # the next to expand
     cdef size_t record_at               # and its record
     cdef size_t level_end               # the first record of the next level
-    cdef Vec[Step] steps                # the successors of the state that is being expanded
+    cdef Steps steps                    # the successors of the state that is being expanded
     cdef Vec[uint64_t] step_prints      # and their fingerprints; 0 for what leads back to it
     cdef readonly int depth
     cdef uint64_t fired[KIND_COUNT]
@@ -345,7 +345,7 @@ cdef class Search:
         self.parents.release()
         self.frontier.release()
         self.found.release()
-        self.steps.release()
+        self.steps.found.release()
         self.step_prints.release()
 
     cdef void begin(self) noexcept nogil:
@@ -453,17 +453,17 @@ cdef class Search:
         if not model_successors(&self.w, &s, &self.steps):
             self.no_memory = True
             return
-        if not self.step_prints.reserve(self.steps.size):
+        if not self.step_prints.reserve(self.steps.found.size):
             self.no_memory = True
             return
-        for i in range(self.steps.size):    # the table is larger than any cache: ask for all slots first
-            step = &self.steps.data[i]
+        for i in range(self.steps.found.size):    # the table is larger than any cache: ask for all slots first
+            step = &self.steps.found.data[i]
             self.step_prints.data[i] = 0
             if memcmp(&step.state, &s, sizeof(State)) != 0:
                 self.step_prints.data[i] = self.print_of(&step.state)
                 prefetch(&self.slots[self.step_prints.data[i] & self.slots_mask])
-        for i in range(self.steps.size):
-            step = &self.steps.data[i]
+        for i in range(self.steps.found.size):
+            step = &self.steps.found.data[i]
             if self.step_prints.data[i] == 0:
                 continue
             self.fired[step.action.kind] += 1
@@ -535,18 +535,18 @@ cdef class Search:
             wanted = self.prints.data[at]
             if not model_successors(&self.w, &s, &self.steps):
                 raise MemoryError("no memory for the states of the model")
-            for i in range(self.steps.size):
+            for i in range(self.steps.found.size):
                 # Names may have been exchanged on the way; the rules do not care, so some successor has this fingerprint.
-                if self.print_of(&self.steps.data[i].state) == wanted:
+                if self.print_of(&self.steps.found.data[i].state) == wanted:
                     break
             else:
                 raise RuntimeError("the search lost its way: a rule treats members by their names")
-            s = self.steps.data[i].state
+            s = self.steps.found.data[i].state
             told.append((
-                ACTIONS[self.steps.data[i].action.kind],
+                ACTIONS[self.steps.found.data[i].action.kind],
                 (
-                    self.steps.data[i].action.a, self.steps.data[i].action.b,
-                    self.steps.data[i].action.c, self.steps.data[i].action.d,
+                    self.steps.found.data[i].action.a, self.steps.found.data[i].action.b,
+                    self.steps.found.data[i].action.c, self.steps.found.data[i].action.d,
                 ),
                 snapshot(&self.w, &s),
             ))

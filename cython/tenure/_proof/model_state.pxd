@@ -9,6 +9,8 @@ Members are numbered from 0; a set of them is a mask of bits; a field that may n
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
+from tenure._core.vec cimport Vec
+
 cdef enum:
     MODEL_MEMBERS = 4
     MODEL_TERMS = 3
@@ -176,3 +178,7 @@ ctypedef struct Action:
 ctypedef struct Step:
     Action action
     State state
+
+cdef struct Steps:              # the successors of a state
+    Vec[Step] found
+    bint no_memory
