@@ -1,6 +1,6 @@
 """When a member takes a snapshot, and what its log may forget afterwards. The loop's thread; the opener before it."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from tenure._host.member cimport Member
 from tenure._host.snapshotter cimport SnapshotJob
