@@ -52,6 +52,7 @@ class Code(enum.IntEnum):
     REMOVED = 8
     BAD_TARGET = 11
     STEPPED_DOWN = 12
+    UNKNOWN_PEER = 13
     CHANGE_PENDING = 14
     ALREADY_JOINT = 15
     NOT_JOINT = 16
