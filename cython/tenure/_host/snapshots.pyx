@@ -434,11 +434,18 @@ cdef void discard(Member* m, SnapshotJob* job) noexcept nogil:
 
 cdef bint snapshots_adopt(Member* m, const Snapshot* snapshot) noexcept nogil:
     cdef bint adopted
+    cdef SnapshotJob* job
     if m.snapshots.load == NULL or m.snapshots.loaded.index != snapshot.index or (
             m.snapshots.loaded.term != snapshot.term):
         return False
     adopted = m.machine.load_adopt(m.machine.self, m.snapshots.load) == MACHINE_OK
-    m.machine.load_close(m.snapshots.load)
+    job = <SnapshotJob*>calloc(1, sizeof(SnapshotJob))
+    if job == NULL:
+        m.machine.load_close(m.snapshots.load)
+    else:
+        job.machine = m.machine
+        job.load = m.snapshots.load     # with what the machine held before: a lot to free
+        discard(m, job)
     m.snapshots.load = NULL
     m.snapshots.latest = snapshot[0]
     memset(&m.snapshots.previous, 0, sizeof(Snapshot))      # the log does not reach it any more
@@ -484,6 +491,16 @@ cdef void snapshots_tick(Member* m, int64_t now_ns, int64_t monotonic_ns) noexce
     watch_peers(m, now_ns, monotonic_ns)
     if m.snapshots.receiving and monotonic_ns - m.snapshots.asked_ns > ASK_AGAIN_NS:
         ask(m, monotonic_ns)
+
+
+cdef bint snapshots_rest(const Member* m) noexcept nogil:
+    cdef size_t i
+    if m.snapshots.receiving or m.snapshots.peers.size:
+        return False
+    for i in range(m.raft.progress.size if m.raft.role == LEADER else 0):
+        if m.raft.progress.data[i].state == SNAPSHOT:
+            return False
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------------- a start

@@ -29,7 +29,7 @@ from tenure._raft.raft cimport (
     raft_appended, raft_applied, raft_apply_conf_change, raft_campaign, raft_compact, raft_default_config, raft_fail,
     raft_forget_leader, raft_free, raft_has_ready, raft_last_index, raft_new, raft_note_snapshot, raft_propose,
     raft_propose_conf_change, raft_read_index, raft_ready, raft_report_snapshot,
-    raft_report_unreachable, raft_step, raft_step_down, raft_tick, raft_transfer,
+    raft_report_unreachable, raft_rest_ticks, raft_step, raft_step_down, raft_tick, raft_transfer,
 )
 from tenure._raft.state cimport Progress as CProgress
 from tenure._raft.state cimport REMOVAL_HAND_OVER, REMOVAL_STAY, REMOVAL_STEP_DOWN, Raft, RaftConfig, Vote
@@ -398,6 +398,10 @@ cdef class RawNode:
 
     def tick(self, int64_t now_ns) -> None:
         check(self.raft, raft_tick(self.raft, now_ns))
+
+    def rest_ticks(self) -> int:
+        """How many of the next ticks do nothing but count, the one that acts included."""
+        return raft_rest_ticks(self.raft)
 
     def campaign(self, int64_t now_ns) -> None:
         check(self.raft, raft_campaign(self.raft, now_ns))

@@ -31,6 +31,9 @@ cdef void raft_free(Raft* r) noexcept nogil            # clears the lease word, 
 
 cdef int raft_step(Raft* r, const Message* message, int64_t now_ns) noexcept nogil   # keeps references of its own
 cdef int raft_tick(Raft* r, int64_t now_ns) noexcept nogil
+# How many of the next ticks at least do nothing but count, the one that acts included (so never less than 1). Whoever calls
+# raft_tick may sleep that long and then make up for what went by; any input may make it shorter.
+cdef int32_t raft_rest_ticks(const Raft* r) noexcept nogil
 cdef int raft_campaign(Raft* r, int64_t now_ns) noexcept nogil
 # Appends entries; takes references of its own. `first_index` (may be null) is where they were put.
 cdef int raft_propose(Raft* r, Blob** payloads, size_t count, int64_t now_ns, uint64_t* first_index) noexcept nogil

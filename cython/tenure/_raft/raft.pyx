@@ -349,6 +349,18 @@ cdef int raft_tick(Raft* r, int64_t now_ns) noexcept nogil:
     return r.failed
 
 
+cdef int32_t raft_rest_ticks(const Raft* r) noexcept nogil:
+    cdef int32_t left
+    if r.role == LEADER:
+        left = min(
+            r.config.heartbeat_ticks - r.heartbeat_elapsed, r.config.election_ticks - r.election_elapsed)
+    elif r.campaign_at_ns != 0 or r.lease_late_clear:
+        left = 1    # an instant, not a number of ticks
+    else:
+        left = r.election_timeout - r.election_elapsed
+    return max(1, left)
+
+
 cdef void tick_other(Raft* r) noexcept nogil:
     r.election_elapsed += 1
     if not promotable(r):

@@ -45,6 +45,7 @@ from tenure._raft.quorum cimport quorum_selection
 from tenure._raft.reads cimport own_term_committed, reads_on_ack, reads_on_own_term_commit
 from tenure._raft.state cimport PROBE, REPLICATE, SNAPSHOT, Progress, Raft
 from tenure._raft.types cimport (
+    ENTRY_ROOM_BYTES,
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
@@ -143,6 +144,8 @@ cdef bint maybe_send_append(Raft* r, Progress* p, bint even_if_empty) noexcept n
     last = previous
     if p.state != REPLICATE or not window_full(p, r.config.max_inflight_messages, r.config.max_inflight_bytes):
         last = log_last_index(&r.log)
+    # Payloads alone do not bound a message: each entry has a header, and payloads may be empty.
+    last = min(last, previous + max(<uint64_t>1, r.config.max_message_bytes // ENTRY_ROOM_BYTES))
     if last == previous and not even_if_empty:
         return False
     message = outbox(r, MSG_APP, p.id)

@@ -14,6 +14,7 @@ from tenure._core.vec cimport Vec
 cdef enum:
     NO_MEMBER = 0           # no leader, no vote, no holder
     MAX_MEMBERS = 32        # of each kind: incoming voters, outgoing voters, learners
+    ENTRY_ROOM_BYTES = 64   # a message has fewer entries than this goes into `max_message_bytes`, one at least
     MAX_CHANGES = 64        # in one change of membership
     MAX_CHANGE_CONTEXT_BYTES = 1024     # of each of them
 
