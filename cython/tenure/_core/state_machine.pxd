@@ -18,11 +18,20 @@ cdef enum MachineCode:
     MACHINE_MALFORMED = 3       # of load_feed and load_end: not the bytes of a dump
 
 
+cdef enum:
+    # How many commands ahead of the one that is applied next the two stages of `prefetch` are asked for.
+    PREFETCH_FAR = 16
+    PREFETCH_NEAR = 8
+
+
 cdef struct StateMachine:
     void* self
     # One committed command. `result` (never null) receives a new blob or null; the caller releases it. Deterministic. False
     # when the machine cannot go on (no memory): the member fails, and this entry counts as not applied.
     bint (*apply)(void* self, uint64_t index, uint64_t term, const char* command, uint32_t size, Blob** result) noexcept nogil
+    # Optional (null): a hint that this command follows soon. Stage 0 comes PREFETCH_FAR commands before `apply`, stage 1, which
+    # may look at what stage 0 fetched, PREFETCH_NEAR before it; either may be left out. It changes nothing.
+    void (*prefetch)(void* self, const char* command, uint32_t size, int stage) noexcept nogil
     uint64_t (*hash)(void* self) noexcept nogil         # of everything applied so far; equal on all members at one index
     void (*release)(void* self) noexcept nogil
     # This member leads in `term`, and everything that it inherited is applied. Called after every batch, before the member may

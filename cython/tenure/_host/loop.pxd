@@ -48,6 +48,8 @@ cdef extern from "tenure/_host/loop.hpp" namespace "tenure" nogil:
         LoopWakeup wakeup
         Queue events            # of Event*
         Wakeup events_wakeup
+        Queue applies           # of ApplyBatch*, for a state machine written in Python
+        Wakeup applies_wakeup
         pthread_t thread
         atomic[uint32_t] stopping       # 1 = graceful, 2 = at once
         atomic[uint64_t] passes

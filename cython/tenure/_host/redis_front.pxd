@@ -25,6 +25,8 @@ cdef void front_serve(Front* f, int64_t monotonic_ns) noexcept nogil
 # After apply: replies leave. True: something is left to do at once.
 cdef bint front_flush(Front* f) noexcept nogil
 cdef void front_tick(Front* f, int64_t monotonic_ns) noexcept nogil
+# The instant of CLOCK_MONOTONIC at which a tick is wanted next; 0: at once, INT64_MAX: none as things stand.
+cdef int64_t front_due_ns(const Front* f) noexcept nogil
 # No new clients; what is under way goes on.
 cdef void front_stop(Front* f) noexcept nogil
 cdef void front_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil

@@ -11,7 +11,7 @@ has passed. A client that breaks the protocol is told so, and closed once it had
 no time.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset, strlen
 from libcpp.atomic cimport memory_order_relaxed
@@ -46,8 +46,8 @@ from tenure._net.resp cimport (
     resp_wanted,
 )
 from tenure._net.socket cimport (
-    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
-    SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, TCP_NODELAY,
+    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_RDWR,
+    SHUT_WR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, TCP_NODELAY,
     accept4, addrinfo, bind, freeaddrinfo, getaddrinfo, getsockname, htons, listen, ntohs, recv, send, setsockopt,
     shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
 )
@@ -149,7 +149,9 @@ cdef void client_close(Front* f, Client* c) noexcept nogil:
     """Its memory stays until the lists of this pass are done with it."""
     if c.fd < 0:
         return
-    watch(f, EPOLL_CTL_DEL, c.fd, 0, 0)     # not left to close(): a forked child may share the socket
+    # neither is left to close(): a forked child may share the socket
+    watch(f, EPOLL_CTL_DEL, c.fd, 0, 0)
+    shutdown(c.fd, SHUT_RDWR)
     close(c.fd)
     c.fd = -1
     ops_forget(f, c)
@@ -350,6 +352,7 @@ cdef void front_stop(Front* f) noexcept nogil:
     f.stopping = True
     if f.listen_fd >= 0:
         watch(f, EPOLL_CTL_DEL, f.listen_fd, 0, 0)
+        shutdown(f.listen_fd, SHUT_RDWR)
         close(f.listen_fd)
         f.listen_fd = -1
 
@@ -751,6 +754,12 @@ cdef void front_tick(Front* f, int64_t monotonic_ns) noexcept nogil:
                     f.clients.data[i].linger_until_ns <= monotonic_ns):
                 client_close(f, f.clients.data[i])
     ops_tick(f, monotonic_ns)
+
+
+cdef int64_t front_due_ns(const Front* f) noexcept nogil:
+    if (not f.accepting and f.listen_fd >= 0) or f.lingering_count or f.forwards_count:
+        return 0
+    return INT64_MAX if f.oldest == NULL else f.oldest.deadline_ns
 
 
 cdef void front_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:

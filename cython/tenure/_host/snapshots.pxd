@@ -30,6 +30,8 @@ cdef bint snapshots_step(Member* m, int64_t monotonic_ns) noexcept nogil
 # The snapshot thread is done with a job. Takes it over. 0, or the code that the member must fail with.
 cdef int snapshots_done(Member* m, SnapshotJob* job, int64_t now_ns, int64_t monotonic_ns) noexcept nogil
 cdef void snapshots_tick(Member* m, int64_t now_ns, int64_t monotonic_ns) noexcept nogil
+# Whether a tick would do nothing as things stand.
+cdef bint snapshots_rest(const Member* m) noexcept nogil
 # A leader says that it has a snapshot for this member. True: the message waits here until the file has come.
 cdef bint snapshots_hold(Member* m, const Message* message, int64_t monotonic_ns) noexcept nogil
 cdef uint32_t snapshots_data_group(const char* bytes) noexcept nogil

@@ -218,9 +218,8 @@ cdef int written(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nog
     if job.snapshot.index > m.snapshots.latest.index:
         m.snapshots.previous = m.snapshots.latest
         m.snapshots.latest = job.snapshot
-        if raft_note_snapshot(m.raft, job.snapshot.index) == OK:
-            # the configuration is the one at the cut, whatever was applied since
-            memcpy(&m.raft.log.latest_snapshot.configuration, &job.snapshot.configuration, sizeof(Configuration))
+        # the configuration is the one at the cut, whatever was applied since
+        raft_note_snapshot(m.raft, job.snapshot.index, &job.snapshot.configuration)
         m.snapshots.compact_to = may_forget(m)
         # relaxed: statistics
         m.gauges.snapshots.fetch_add(1, memory_order_relaxed)
@@ -492,6 +491,16 @@ cdef void snapshots_tick(Member* m, int64_t now_ns, int64_t monotonic_ns) noexce
     watch_peers(m, now_ns, monotonic_ns)
     if m.snapshots.receiving and monotonic_ns - m.snapshots.asked_ns > ASK_AGAIN_NS:
         ask(m, monotonic_ns)
+
+
+cdef bint snapshots_rest(const Member* m) noexcept nogil:
+    cdef size_t i
+    if m.snapshots.receiving or m.snapshots.peers.size:
+        return False
+    for i in range(m.raft.progress.size if m.raft.role == LEADER else 0):
+        if m.raft.progress.data[i].state == SNAPSHOT:
+            return False
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------------- a start

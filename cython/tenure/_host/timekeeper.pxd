@@ -70,5 +70,8 @@ cdef void keeper_propose(
 # After apply. True: something was proposed.
 cdef bint keeper_step(Timekeeper* k, int64_t now_ns) noexcept nogil
 cdef void keeper_tick(Timekeeper* k, int64_t now_ns, int64_t monotonic_ns) noexcept nogil
+# The instant of CLOCK_MONOTONIC at which a tick is wanted next; INT64_MAX: none as things stand. A reader that wants the
+# ceiling raised wakes nobody: it is half of CEILING_AHEAD_MS early.
+cdef int64_t keeper_due_ns(const Timekeeper* k) noexcept nogil
 # The member has stopped: whoever is still held is told.
 cdef void keeper_end(Timekeeper* k) noexcept nogil

@@ -270,6 +270,12 @@ cdef void collect(Timekeeper* k, int64_t now_ns) noexcept nogil:
         run_errand(k, &k.collection, command_new(OP_COLLECT, 0, 0, 0, slices, expired.taken), now_ns)
 
 
+cdef int64_t keeper_due_ns(const Timekeeper* k) noexcept nogil:
+    if k.member.raft.failed != OK or not keeper_leads(k) or store_expiring(k.store) == 0:
+        return INT64_MAX
+    return INT64_MAX if k.collection.under_way else k.collect_at_ns
+
+
 cdef void keeper_tick(Timekeeper* k, int64_t now_ns, int64_t monotonic_ns) noexcept nogil:
     if k.member.raft.failed != OK or not keeper_leads(k):
         return

@@ -30,7 +30,7 @@ from tenure._kv.read cimport (
 )
 from tenure._kv.store cimport (
     STORE_ABSENT, STORE_FAILED, STORE_FOUND, STORE_SHORT, STORE_UNDECIDED, StoreCode, store_adopt, store_apply, store_lead,
-    store_new, store_new_here, store_pend, store_release, store_retain
+    store_new, store_new_here, store_pend, store_prefetch, store_release, store_retain
 )
 
 from tenure.errors import MemberFailed
@@ -44,6 +44,10 @@ cdef enum:
 cdef bint machine_apply(
         void* self, uint64_t index, uint64_t term, const char* command, uint32_t size, Blob** result) noexcept nogil:
     return store_apply(<Store*> self, command, size, result)
+
+
+cdef void machine_prefetch(void* self, const char* command, uint32_t size, int stage) noexcept nogil:
+    store_prefetch(<Store*> self, command, size, stage)
 
 
 cdef uint64_t machine_hash(void* self) noexcept nogil:
@@ -153,6 +157,7 @@ cdef class KeyValueMachine(NativeMachine):
             raise MemoryError("no memory for a store")
         self.machine.self = store_retain(self.store)
         self.machine.apply = machine_apply
+        self.machine.prefetch = machine_prefetch
         self.machine.hash = machine_hash
         self.machine.release = machine_release
         self.machine.lead = machine_lead

@@ -10,7 +10,7 @@ earlier (a promise must start after the last byte was read: LEASE.md rule 2, H08
 may have spent long on others in between.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -35,7 +35,7 @@ from tenure._net.message_codec cimport (
 )
 from tenure._net.socket cimport (
     AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EEXIST, EINPROGRESS, EINVAL, ENOENT, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL,
-    SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN,
+    SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN,
     TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
     accept4, addrinfo, bind, connect, freeaddrinfo, getaddrinfo, getsockname, getsockopt, htons, listen, ntohs, recv, send,
     setsockopt, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
@@ -237,7 +237,9 @@ cdef void connection_close(Transport* t, Connection* c, int reason) noexcept nog
     t.statistics.closed[reason] += 1
     if not c.dialled and c.state != OPEN:
         t.statistics.unauthenticated -= 1
-    watch(t, EPOLL_CTL_DEL, c.fd, 0, 0)     # not left to close(): a forked child may share the socket
+    # neither is left to close(): a forked child may share the socket
+    watch(t, EPOLL_CTL_DEL, c.fd, 0, 0)
+    shutdown(c.fd, SHUT_RDWR)
     close(c.fd)
     c.fd = -1
     t.slots.data[c.slot] = NULL
@@ -759,6 +761,26 @@ cdef void transport_tick(Transport* t, int64_t monotonic_ns) noexcept nogil:
     leave(t)
 
 
+cdef int64_t transport_due_ns(const Transport* t) noexcept nogil:
+    cdef int64_t due_ns = INT64_MAX
+    cdef const Connection* c
+    cdef size_t i
+    if not t.accepting:
+        return 0
+    for i in range(t.slots.size):
+        c = t.slots.data[i]
+        if c == NULL:
+            continue
+        if c.state != OPEN:
+            due_ns = min(due_ns, c.since_ns + t.handshake_timeout_ns + 1)
+        elif c.input.capacity > KEPT_BYTES or c.output.capacity > KEPT_BYTES:
+            return 0
+    for i in range(t.peers.size):
+        if t.peers.data[i].outbound == NULL:
+            due_ns = min(due_ns, t.peers.data[i].dial_at_ns)
+    return due_ns
+
+
 cdef bint transport_statistics(Transport* t, uint64_t peer, PeerStatistics* into) noexcept nogil:
     cdef Peer* found = find_peer(t, peer)
     if found == NULL:
@@ -788,6 +810,7 @@ cdef void transport_close(Transport* t) noexcept nogil:
             connection_close(t, t.slots.data[i], CLOSE_LOCAL)
     if t.listen_fd >= 0:
         watch(t, EPOLL_CTL_DEL, t.listen_fd, 0, 0)
+        shutdown(t.listen_fd, SHUT_RDWR)
         close(t.listen_fd)
         t.listen_fd = -1
     leave(t)
