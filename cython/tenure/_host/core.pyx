@@ -213,6 +213,8 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     front.time_limit_ns = left.pop("redis_time_limit_ns", 5000000000)
     if left:
         raise TypeError(f"unknown options: {', '.join(sorted(left))}")
+    if not (front.max_clients and front.max_ops and front.max_output_bytes) or front.time_limit_ns <= 0:
+        raise ValueError("limits of Redis clients are above 0")
     return 0
 
 

@@ -6,7 +6,7 @@ readers are about to pass it, and has removed what has expired and nobody asks f
 ceiling are good for.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
@@ -29,6 +29,7 @@ cdef struct Errand:
     # A command of the timekeeper's own: one of a kind at a time.
     Completion completion
     bint under_way
+    int32_t code                # what the last one came to
 
 cdef struct Expired:
     Vec[char] keys              # each with its size in front
@@ -38,7 +39,7 @@ cdef struct Expired:
 cdef struct Timekeeper:
     Member* member
     Store* store                # a reference of its own
-    int64_t now_ms              # the wall clock, monotone, above everything that this group has served
+    int64_t now_ms              # the wall clock, monotone, not behind the group's time
     uint64_t led_term           # the term whose inherited ceiling `now_ms` has passed
     Vec[Held] held              # commands that wait until this member leads with all that it inherited
     uint64_t held_bytes
@@ -51,6 +52,7 @@ cdef struct Timekeeper:
     Expired expired
     uint64_t collect_cursor
     int64_t collect_at_ns
+    bint announce               # the other members should learn of `now_ms`
     bint collect_on             # the last look found more than one command takes: no waiting
 
 # Null without memory.

@@ -5,6 +5,8 @@ read. What is proposed and not applied is noted with its hint, since no read may
 
     store.pending_ms = hint of pending[head], the oldest that is not applied      (INT64_MAX when there is none)
 
+A new leader whose time begins ahead of the clocks says so by a command, so that nobody gives a key a life that has ended.
+
 What a former term of this member's left in the log is settled once the entry that opened the new term is applied: it is
 applied too, or will never be.
 """
@@ -16,12 +18,12 @@ from libcpp.atomic cimport memory_order_relaxed
 
 from tenure._core.blob cimport Blob, blob_release
 from tenure._core.clock cimport clock_wall_ms
-from tenure._host.member cimport OUTCOME_CLOSED, OUTCOME_FAILED, Member, member_propose
+from tenure._host.member cimport OUTCOME_CLOSED, OUTCOME_FAILED, OUTCOME_OK, Member, member_propose
 from tenure._host.waiter cimport Caller, Completion, caller_answer
 from tenure._kv.codec cimport (
     COMMAND_HEAD_BYTES, COMMAND_VERSION, COUNTER_BITS, OP_CEILING, OP_COLLECT, Slice, command_new, command_stamp,
 )
-from tenure._kv.read cimport store_ceiling_ts, store_expiring, store_find_expired, store_last_commit_ts
+from tenure._kv.read cimport store_ceiling_ts, store_expiring, store_find_expired, store_time_ms
 from tenure._kv.store cimport ms_of, store_pend, store_release, store_retain
 from tenure._raft.raft cimport raft_last_index
 from tenure._raft.types cimport ERR_OVERLOADED, LEADER, OK
@@ -65,10 +67,11 @@ cdef bint keeper_leads(const Timekeeper* k) noexcept nogil:
 
 
 cdef int64_t keeper_now(Timekeeper* k) noexcept nogil:
-    k.now_ms = max(k.now_ms, clock_wall_ms())
+    k.now_ms = max(k.now_ms, store_time_ms(k.store, clock_wall_ms()))
     if k.member.raft.role == LEADER and k.led_term != k.member.raft.term and keeper_leads(k):
         k.led_term = k.member.raft.term
-        k.now_ms = max(k.now_ms, ms_of(store_ceiling_ts(k.store)) + 1, ms_of(store_last_commit_ts(k.store)))
+        k.now_ms = max(k.now_ms, ms_of(store_ceiling_ts(k.store)) + 1)
+        k.announce = k.now_ms > clock_wall_ms()
         k.pending.clear()
         k.pending_head = 0
         store_pend(k.store, INT64_MAX)
@@ -173,6 +176,12 @@ cdef bint keeper_step(Timekeeper* k, int64_t now_ns) noexcept nogil:
         store_pend(k.store, least_hint(k, INT64_MAX))
     if k.member.raft.failed != OK or (k.member.raft.role == LEADER and not keeper_leads(k)):
         return False
+    if k.announce and k.member.raft.role == LEADER and not k.ceiling.under_way:
+        k.announce = False
+        run_errand(k, &k.ceiling, command_new(OP_CEILING, 0, 0, 1, NULL, 0), now_ns)
+        return True
+    if k.collection.code != OUTCOME_OK:
+        k.collect_on = False                              # refused: with the next tick that is due
     if k.collect_on and not k.collection.under_way and k.member.raft.role == LEADER:
         keeper_now(k)
         collect(k, now_ns)
@@ -200,6 +209,7 @@ cdef void errand_done(
         Completion* completion, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
     blob_release(value)
     (<Errand*>completion).under_way = False
+    (<Errand*>completion).code = code
 
 
 cdef void run_errand(Timekeeper* k, Errand* errand, Blob* command, int64_t now_ns) noexcept nogil:
@@ -263,7 +273,7 @@ cdef void collect(Timekeeper* k, int64_t now_ns) noexcept nogil:
 cdef int64_t keeper_due_ns(const Timekeeper* k) noexcept nogil:
     if k.member.raft.failed != OK or not keeper_leads(k) or store_expiring(k.store) == 0:
         return INT64_MAX
-    return k.collect_at_ns
+    return INT64_MAX if k.collection.under_way else k.collect_at_ns
 
 
 cdef void keeper_tick(Timekeeper* k, int64_t now_ns, int64_t monotonic_ns) noexcept nogil:

@@ -25,7 +25,8 @@ from tenure._kv.dump cimport (
 )
 from tenure._kv.read cimport (
     READ_CONFIRMED, READ_LED, READ_SETTLED, Instant, ReadBasis, store_ceiling_ts, store_copy, store_expiring, store_failed,
-    store_find_expired, store_instant, store_last_commit_ts, store_look_many, store_read_ms, store_size, store_state_hash
+    store_find_expired, store_instant, store_last_commit_ts, store_look_many, store_read_ms, store_size, store_state_hash,
+    store_time_ms
 )
 from tenure._kv.store cimport (
     STORE_ABSENT, STORE_FAILED, STORE_FOUND, STORE_SHORT, STORE_UNDECIDED, StoreCode, store_adopt, store_apply, store_lead,
@@ -345,6 +346,11 @@ cdef class KeyValueMachine(NativeMachine):
     def last_commit_ts(self) -> int:
         """The last timestamp assigned; sample it after the fence. Any thread."""
         return store_last_commit_ts(self.store)
+
+    @property
+    def time_ms(self) -> int:
+        """The wall clock in milliseconds, but never behind the group's time: what a life counts from. Any thread."""
+        return store_time_ms(self.store, clock_wall_ms())
 
     @property
     def ceiling_ts(self) -> int:

@@ -25,6 +25,9 @@ cdef Instant store_instant(Store* store, ReadBasis basis, int64_t wall_ms) noexc
 # The instant for a look that must come to an answer: as `judged_ms` of READ_LED.
 cdef int64_t store_read_ms(Store* store, int64_t wall_ms) noexcept nogil
 
+# The clock by which this member gives keys a life: the machine's, but never behind the group's.
+cdef int64_t store_time_ms(Store* store, int64_t wall_ms) noexcept nogil
+
 # The callback runs under the shard's lock: it copies and returns, it must not wait, nor touch the store.
 ctypedef void (*Found)(void* context, const char* value, uint32_t size, int64_t expires_ms) noexcept nogil
 # STORE_FOUND after the callback ran; else STORE_ABSENT, STORE_UNDECIDED or STORE_FAILED.

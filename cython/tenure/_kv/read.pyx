@@ -59,6 +59,11 @@ cdef int64_t store_read_ms(Store* store, int64_t wall_ms) noexcept nogil:
     return max(min(instant_ms, store.pending_ms.load(memory_order_seq_cst)), reached_ms(store))
 
 
+cdef int64_t store_time_ms(Store* store, int64_t wall_ms) noexcept nogil:
+    # relaxed: any value that it had will do
+    return max(max(wall_ms, reached_ms(store)), store.served_ms.load(memory_order_relaxed))
+
+
 cdef Instant store_instant(Store* store, ReadBasis basis, int64_t wall_ms) noexcept nogil:
     cdef Instant instant
     if basis == READ_LED:

@@ -19,7 +19,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from tenure._core.clock import wall_ms
 from tenure._kv import codec
 from tenure._kv.machine import CONFIRMED, LED, SETTLED, UNDECIDED, Answer
 from tenure.errors import InvalidArgument, MemberFailed, OutcomeUnknown, TenureError, Timeout
@@ -43,14 +42,15 @@ NEVER_SETTLED = "whether a key has ended was not settled in time"
 class Commands:
     """What each call asks of the store, as bytes. Any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: KeyValueMachine) -> None:
+        self._machine = machine
         self._lock = threading.Lock()
         self._last_ms = 0
 
     def _now_ms(self) -> int:
-        """The wall clock, never below what it has shown before."""
+        """The wall clock, never below what it has shown before, nor behind the group's time."""
         with self._lock:
-            self._last_ms = max(self._last_ms, wall_ms())
+            self._last_ms = max(self._last_ms, self._machine.time_ms)
             return self._last_ms
 
     def _hint(self) -> int:
@@ -108,7 +108,7 @@ class KeyValue:
     def __init__(self, coordinator: Coordinator, machine: KeyValueMachine) -> None:
         self._coordinator = coordinator
         self._machine = machine
-        self._commands = Commands()
+        self._commands = Commands(machine)
 
     # ------------------------------------------------------------------------------------------------------- reads
 

@@ -65,6 +65,23 @@ def test_a_queue_that_is_full_for_a_moment_leaves_what_was_sent_its_outcome(tmp_
             assert set(kinds) == {b"OK", b"CLUSTERDOWN"}
 
 
+def test_a_life_that_is_given_after_leadership_moved_does_not_end_at_once(trio: Cluster) -> None:
+    """A new leader's time begins above what its predecessor may have shown: up to a second ahead of every clock."""
+    for _ in range(3):
+        old = trio.leader()
+        new, third = (m for m in trio.members.values() if m is not old)
+        with Wire(old.port) as wire, Wire(new.port) as there, Wire(third.port) as elsewhere:
+            assert wire.call("SET", "short", "", "PX", 1) == Status(b"OK")
+            wait_until(lambda wire=wire: wire.call("GET", "short") is None)  # the ceiling is raised by now
+            wait_until(lambda old=old, new=new: new.machine.ceiling_ts == old.machine.ceiling_ts)
+            old.core.call(TRANSFER, None, new.id, -1)
+            wait_until(lambda new=new, third=third: new.leads() and third.core.gauges()["leader"] == new.id)
+            wait_until(lambda new=new, third=third: third.machine.last_commit_ts > new.machine.ceiling_ts)
+            for name, client in (("leader", there), ("follower", elsewhere)):
+                assert client.call("SET", name, "v", "PX", 400) == Status(b"OK")
+                assert there.call("GET", name) == b"v"
+
+
 def test_a_read_says_that_a_key_has_ended_only_if_no_command_under_way_can_find_it(held_apart: Cluster) -> None:
     network = held_apart.network
     assert network is not None
