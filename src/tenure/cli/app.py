@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": ("tenure.cli.serve:serve", "Run one member of a cluster."),
     "status": ("tenure.cli.status:status", "Ask running members how they are."),
     "bench": ("tenure.cli.bench:bench", "Measure this machine: leases, rounds, writes, side by side."),
+    "log": ("tenure.cli.log:log", "Look at the log and the snapshots of a member that is not running."),
     "check-history": ("tenure.cli.check_history:check_history", "Is a history of operations linearizable?"),
 }
 
