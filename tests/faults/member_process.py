@@ -186,6 +186,7 @@ class Server:
             "last": status.last_index,
             "lease_ns": status.lease_remaining_ns,
             "failure": status.failure,
+            "redis": self.engine.redis_address,
             "counters": dict(status.counters),
         }
 
@@ -269,6 +270,7 @@ def main() -> None:
         member_id=arguments.id,
         members={int(id): address for id, address in json.loads(arguments.members).items()},
         config=Config(**json.loads(arguments.config)),
+        redis="127.0.0.1:0",
     )
     server = Server(engine, machine, arguments.port)
     signal.signal(signal.SIGTERM, lambda *_: server.stopping.set())

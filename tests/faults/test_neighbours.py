@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ from tests.faults.cluster import Cluster, judge
 TIMEOUT_S = 1.0
 HOLD_S = 5.0  # several leases
 GARBAGE_S = 3.0
+PROBE_EVERY_S = 0.01
+PROBE_P99_S = 0.005
 NEEDS_GIL = pytest.mark.skipif(
     not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this interpreter has no GIL to hold"
 )
@@ -33,6 +36,62 @@ def numbers(cluster: Cluster) -> dict[int, dict[str, Any]]:
             **{name: status["counters"][name] for name in LAPSES},
         }
     return found
+
+
+class Probe:
+    """A GET every 10 ms from outside, over the Redis protocol, as long as the block runs; how long each took."""
+
+    def __init__(self, address: str, expected: bytes) -> None:
+        host, _, port = address.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=20.0)
+        self.expected = b"$%d\r\n%b\r\n" % (len(expected), expected)
+        self.spent_s: list[float] = []
+        self.wrong: list[bytes] = []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def ask(self) -> None:
+        began = time.monotonic()
+        self.socket.sendall(b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n")
+        reply = b""
+        while len(reply) < len(self.expected):
+            piece = self.socket.recv(4096)
+            if not piece:
+                break
+            reply += piece
+        self.spent_s.append(time.monotonic() - began)
+        if reply != self.expected:
+            self.wrong.append(reply)
+            self.over.set()
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self.over.is_set():
+            self.ask()
+            due += PROBE_EVERY_S
+            self.over.wait(max(0.0, due - time.monotonic()))
+
+    def __enter__(self) -> Probe:
+        self.ask()  # the connection, and the way through the code, are warm
+        self.spent_s.clear()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join(30.0)
+        self.socket.close()
+
+    def check(self, least: int) -> None:
+        ordered = sorted(self.spent_s)
+        p99 = ordered[len(ordered) * 99 // 100]
+        print(
+            f"{len(ordered)} GET, p50 {ordered[len(ordered) // 2] * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms, "
+            f"slowest {ordered[-1] * 1e3:.2f} ms"
+        )
+        assert not self.wrong
+        assert len(ordered) >= least
+        assert p99 < PROBE_P99_S
 
 
 @contextlib.contextmanager
@@ -55,22 +114,26 @@ def busy_python(cluster: Cluster, id: int, **request: Any):
 @NEEDS_GIL
 @pytest.mark.timeout(90)
 def test_a_held_gil_costs_the_leader_nothing(tmp_path: Path, book: Book, seed: int) -> None:
-    """Fails when heartbeats, promises or the lease wait for the GIL: a lapse or an election is counted."""
+    """Fails when heartbeats, promises, the lease or a GET wait for the GIL: a lapse is counted, or the p99 grows."""
     with Cluster(tmp_path, seed=seed, election_timeout_s=TIMEOUT_S) as cluster:
         leader = cluster.leader()
         with contextlib.closing(Connection(cluster.port(leader))) as connection:
             assert book.run(connection, "writer", "set", "key", "value")["status"] == "ok"
         before = numbers(cluster)
-        with busy_python(cluster, leader, op="hold_gil", seconds=HOLD_S):
+        address = cluster.status(leader)["redis"]
+        probe, stormy = Probe(address, b"value"), Probe(address, b"value")
+        with probe, busy_python(cluster, leader, op="hold_gil", seconds=HOLD_S):
             began = time.monotonic()
             with contextlib.closing(Connection(cluster.port(leader))) as connection:
                 connection.ask(60.0, op="status")  # nobody is served before the GIL is free
             held_s = time.monotonic() - began
         assert held_s > HOLD_S - 1.0, f"the GIL was not held: an answer came after {held_s:.2f} s"
         assert numbers(cluster) == before
-        with busy_python(cluster, leader, op="garbage", seconds=GARBAGE_S):
+        with stormy, busy_python(cluster, leader, op="garbage", seconds=GARBAGE_S):
             pass
         assert numbers(cluster) == before
+        probe.check(least=round(0.7 * HOLD_S / PROBE_EVERY_S))
+        stormy.check(least=round(0.5 * GARBAGE_S / PROBE_EVERY_S))
         judge(cluster, book)
 
 

@@ -23,7 +23,7 @@ from tenure._core.posix cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
 from tenure._core.queue cimport queue_open, queue_pop_batch, queue_size
-from tenure._core.state_machine cimport NativeMachine
+from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR, NativeMachine, StateMachine
 from tenure._core.wakeup cimport (
     loop_wakeup_arm, loop_wakeup_disarm, loop_wakeup_drain, loop_wakeup_open,
 )
@@ -319,8 +319,14 @@ def together(HostCore core not None, int kind, Commands commands, size_t callers
         free(t)
 
 
+cdef inline void fetch(const StateMachine* machine, Commands commands, size_t at, int stage) noexcept nogil:
+    if at < commands.count:
+        machine.prefetch(machine.self, commands.blobs[at].bytes(), commands.blobs[at].size, stage)
+
+
 def apply_all(NativeMachine machine not None, Commands commands not None) -> int:
     """Nanoseconds to apply every command to a machine that no host has."""
+    cdef StateMachine* target = &machine.machine
     cdef Blob* result
     cdef Blob* command
     cdef int64_t begin_ns, end_ns
@@ -331,9 +337,12 @@ def apply_all(NativeMachine machine not None, Commands commands not None) -> int
     with nogil:
         begin_ns = clock_monotonic_ns()
         for i in range(commands.count):
+            if target.prefetch != NULL:
+                fetch(target, commands, i + PREFETCH_FAR, 0)
+                fetch(target, commands, i + PREFETCH_NEAR, 1)
             result = NULL
             command = commands.blobs[i]
-            applied = machine.machine.apply(machine.machine.self, i + 1, 1, command.bytes(), command.size, &result)
+            applied = target.apply(target.self, i + 1, 1, command.bytes(), command.size, &result)
             blob_release(result)
             if not applied:
                 break

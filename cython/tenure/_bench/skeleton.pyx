@@ -422,6 +422,24 @@ cdef class SkeletonHost:
         found.frombytes(kept)
         return found
 
+    def call(self, int32_t kind) -> None:
+        """One call from Python: the caller sleeps without the GIL, as callers of an engine do."""
+        cdef Skeleton* s = self.skeleton
+        cdef SkeletonCall* call
+        cdef int code
+        if kind not in (FRAME_READ, FRAME_WRITE):
+            raise ValueError("READ or WRITE")
+        if not self.started or self.closed:
+            raise ValueError("the skeleton does not run")
+        call = skeleton_call_new()
+        if call == NULL:
+            raise MemoryError("no memory for a call")
+        with nogil:
+            code = call_once(s, call, kind)
+        if code != 0:
+            raise OSError(code, "the skeleton failed")  # the loop may still look at the call: it is not freed
+        skeleton_call_free(call)
+
     def close(self) -> None:
         """End the threads; may be repeated. The descriptors stay open."""
         with nogil:

@@ -56,6 +56,7 @@ from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_
 from tenure._host.redis_front cimport front_open
 from tenure._host.redis_types cimport FrontConfig, FrontGauges
 from tenure._host.snapshots cimport snapshots_load
+from tenure._host.timekeeper cimport keeper_new
 from tenure._host.waiter cimport (
     Waiter, inbox_new, inbox_release, inbox_retain, waiter_free, waiter_new, waiter_release, waiter_wait,
 )
@@ -341,6 +342,10 @@ cdef class HostCore:
         m.transfer.hold_bytes = options.snapshot_hold_bytes
         if machine is not None:
             m.machine = machine.take()
+            if isinstance(machine, KeyValueMachine):
+                self.host.keeper = keeper_new(m, (<KeyValueMachine>machine).store)
+                if self.host.keeper == NULL:
+                    raise MemoryError("no memory for a timekeeper")
         else:
             m.apply_queue = &self.host.shared.applies
             m.apply_wakeup = &self.host.shared.applies_wakeup
@@ -356,7 +361,7 @@ cdef class HostCore:
             chosen.index, m.lease, clock_now_ns())
         if m.raft == NULL:
             raise CoreError("raft", 2)
-        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index) != OK:
+        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index, NULL) != OK:
             raise CoreError("raft", 2)
         applied_publish(m.applied, chosen.index)
         wal_forget_recovered(self.host.wal)
@@ -404,7 +409,7 @@ cdef class HostCore:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(
-            &config, self.host.epoll_fd, self.member, self.host.transport, (<KeyValueMachine>machine).store,
+            &config, self.host.epoll_fd, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
             int.from_bytes(os.urandom(8), "little"), &error)
         if self.host.front == NULL:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")

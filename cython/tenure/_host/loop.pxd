@@ -11,6 +11,7 @@ from tenure._core.wakeup cimport LoopWakeup, Wakeup
 from tenure._host.member cimport Member
 from tenure._host.redis_types cimport Front
 from tenure._host.snapshotter cimport Snapshotter
+from tenure._host.timekeeper cimport Timekeeper
 from tenure._host.waiter cimport Waiter
 from tenure._host.writer cimport Writer
 from tenure._net.transport cimport Transport, TransportConfig
@@ -68,6 +69,7 @@ cdef struct Host:
     Directory* directory
     Wal* wal
     Writer* writer
+    Timekeeper* keeper          # null: the machine is not the native key-value store
     Front* front                # null: no Redis clients
     Snapshotter* snapshotter
     Vec[Member*] members        # sorted by group

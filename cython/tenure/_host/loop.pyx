@@ -1,9 +1,14 @@
 """The loop: timers, peers, submissions, completions of the log writer and the snapshot thread, apply, flush, in that order.
 
-It sleeps in epoll until a peer, a submission, a finished write or the next tick wants it. Submissions cost their producer a
+It sleeps in epoll until a peer, a submission, a finished write or a tick wants it. Submissions cost their producer a
 descriptor write only when the loop sleeps. Consecutive proposals of one pass become one append. Inputs carry a clock reading
-of their own: peers' messages one taken after each receive, the rest one taken when the pass takes them. A tick that came late
-counts once: what was missed is not replayed (H06).
+of their own: peers' messages one taken after each receive, the rest one taken when the pass takes them.
+
+Ticks that would do nothing but count are slept through, at most REST_TICKS of them, and counted afterwards, before whatever
+ended the sleep is looked at: an idle member wakes for heartbeats alone. What went by beyond the planned sleep was missed
+and is not replayed (H06):
+
+    ticks counted = min(ticks that went by since the last pass, max(1, ticks planned before it))
 
     per pass: at most MAX_SUBMISSIONS submissions, APPLY_NS of apply; passes longer than a tick are counted
 """
@@ -53,18 +58,22 @@ from tenure._host.member cimport (
     Member,
     apply_batch_free,
     member_applied,
+    member_due_ns,
     member_fail,
     member_process,
     member_propose,
     member_read,
     member_receive,
     member_release,
+    member_rest_ticks,
     member_tick,
+    member_watch_lease,
     member_written,
 )
 from tenure._host.redis_front cimport (
     front_close,
     front_data,
+    front_due_ns,
     front_flush,
     front_free,
     front_on_event,
@@ -83,6 +92,7 @@ from tenure._host.snapshotter cimport (
     snapshotter_stop,
     snapshotter_take_done,
 )
+from tenure._host.timekeeper cimport keeper_due_ns, keeper_end, keeper_free, keeper_propose, keeper_step, keeper_tick
 from tenure._host.transfer cimport (
     DATA_SNAPSHOT,
     SnapshotData,
@@ -98,6 +108,7 @@ from tenure._net.transport cimport (
     TransportCallbacks,
     TransportConfig,
     transport_close,
+    transport_due_ns,
     transport_flush,
     transport_on_event,
     transport_open,
@@ -116,7 +127,14 @@ cdef enum:
     MAX_DONE = 256              # finished writes taken at once
     MAX_EPOLL = 64
     APPLY_NS = 1000000
+    REST_TICKS = 15             # longer than the usual heartbeat interval, far below an election timeout
     WAKEUP_TOKEN = 0            # the transport's tokens carry a tag in the high byte
+
+
+cdef struct Pace:
+    int64_t next_tick_ns        # CLOCK_MONOTONIC
+    int64_t planned             # ticks that this pass may count
+    bint more                   # something is left to do: do not sleep
 
 
 cdef Host* host_new(const HostConfig* config) noexcept nogil:
@@ -224,7 +242,7 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
         member_fail(m, <int>s.argument, OUTCOME_UNKNOWN)
 
 
-cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
+cdef size_t take_proposals(Host* host, Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
     """The run of proposals for one group at the head of `taken` becomes one append. Returns how many."""
     cdef Blob* payloads[MAX_SUBMISSIONS]
     cdef Caller callers[MAX_SUBMISSIONS]
@@ -236,7 +254,10 @@ cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t 
         taken[run].payload = NULL
         taken[run].waiter = NULL
         run += 1
-    member_propose(m, payloads, callers, run, now_ns)
+    if host.keeper != NULL and host.keeper.member == m:
+        keeper_propose(host.keeper, payloads, callers, run, now_ns)
+    else:
+        member_propose(m, payloads, callers, run, now_ns)
     return run
 
 
@@ -257,7 +278,7 @@ cdef size_t take_submissions(Host* host) noexcept nogil:
             closed = m != NULL and m.raft.failed == OUTCOME_CLOSED
             waiter_answer(taken[i].waiter, OUTCOME_CLOSED if closed else OUTCOME_FAILED, 0, 0, 0, NULL)
         elif taken[i].kind == SUBMIT_PROPOSE:
-            run = take_proposals(m, taken + i, count - i, now_ns)
+            run = take_proposals(host, m, taken + i, count - i, now_ns)
         else:
             take_one(m, taken[i], now_ns)
         for k in range(i, i + run):
@@ -309,51 +330,88 @@ cdef bint process(Host* host) noexcept nogil:
     for i in range(host.members.size):
         more = member_process(host.members.data[i], now_ns, monotonic_ns + APPLY_NS) or more
         more = snapshots_step(host.members.data[i], monotonic_ns) or more
+    if host.keeper != NULL:
+        more = keeper_step(host.keeper, now_ns) or more
     transport_flush(host.transport)
     return more
 
 
-cdef void tick(Host* host, int64_t monotonic_ns) noexcept nogil:
-    cdef int64_t now_ns = clock_now_ns()
+cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
+    cdef int64_t now_ns = clock_now_ns(), _n
     cdef size_t i
     for i in range(host.members.size):
         if host.members.data[i].raft.failed == OK:
-            member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
+            for _n in range(count):
+                member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
             transfer_tick(host.members.data[i], now_ns, monotonic_ns)
+    if host.keeper != NULL:
+        keeper_tick(host.keeper, now_ns, monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
     if host.front != NULL:
         front_tick(host.front, monotonic_ns)
 
 
-cdef int sleep_ms(Host* host, int64_t next_tick_ns) noexcept nogil:
+cdef int64_t rest_ticks(const Host* host, int64_t next_tick_ns) noexcept nogil:
+    """How many ticks may go by before the loop must look again, unless something wakes it."""
+    cdef int64_t rest = REST_TICKS, due_ns = transport_due_ns(host.transport)
+    cdef const Member* m
+    cdef size_t i
+    # relaxed: only the pace of an end depends on it
+    if host.shared.stopping.load(memory_order_relaxed):
+        return 1
+    for i in range(host.members.size):
+        m = host.members.data[i]
+        if m.raft.failed == OK:
+            rest = min(rest, <int64_t>member_rest_ticks(m))
+            due_ns = min(due_ns, member_due_ns(m, host.config.stall_limit_ns))
+    if host.keeper != NULL:
+        due_ns = min(due_ns, keeper_due_ns(host.keeper))
+    if host.front != NULL:
+        due_ns = min(due_ns, front_due_ns(host.front))
+    if due_ns <= next_tick_ns:
+        return 1
+    return min(rest, 1 + (due_ns - next_tick_ns + host.config.tick_ns - 1) // host.config.tick_ns)
+
+
+cdef int sleep_ms(Host* host, int64_t until_ns) noexcept nogil:
     """How long epoll may sleep; call with the wakeup armed."""
     cdef int64_t left
     if queue_size(&host.shared.submissions) or queue_size(&host.writer.done) or queue_size(&host.snapshotter.done):
         return 0
-    left = next_tick_ns - clock_monotonic_ns()
+    left = until_ns - clock_monotonic_ns()
     return 0 if left <= 0 else <int>((left + 999999) // 1000000)
 
 
-cdef void one_pass(Host* host, int64_t* next_tick_ns, bint* more) noexcept nogil:
+cdef void count_ticks(Host* host, Pace* pace, int64_t monotonic_ns) noexcept nogil:
+    cdef int64_t passed = 1 + (monotonic_ns - pace.next_tick_ns) // host.config.tick_ns
+    cdef int64_t counted = min(passed, pace.planned)
+    if counted < passed:
+        host.shared.missed_ticks.fetch_add(passed - counted, memory_order_relaxed)  # relaxed: statistics
+    pace.next_tick_ns += passed * host.config.tick_ns
+    tick(host, counted, monotonic_ns)
+
+
+cdef void one_pass(Host* host, Pace* pace) noexcept nogil:
     cdef epoll_event events[MAX_EPOLL]
-    cdef int count, i
-    cdef int64_t began, spent
-    if more[0]:
+    cdef int count
+    cdef size_t i
+    cdef int64_t began, spent, now_ns
+    pace.planned = 1
+    if pace.more:
         count = epoll_wait(host.epoll_fd, events, MAX_EPOLL, 0)
     else:
+        pace.planned = rest_ticks(host, pace.next_tick_ns)
         loop_wakeup_arm(&host.shared.wakeup)
-        count = epoll_wait(host.epoll_fd, events, MAX_EPOLL, sleep_ms(host, next_tick_ns[0]))
+        count = epoll_wait(
+            host.epoll_fd, events, MAX_EPOLL, sleep_ms(host, pace.next_tick_ns + (pace.planned - 1) * host.config.tick_ns))
         loop_wakeup_disarm(&host.shared.wakeup)
     began = clock_monotonic_ns()
-    if began >= next_tick_ns[0]:
-        tick(host, began)
-        if began - next_tick_ns[0] >= host.config.tick_ns:
-            # relaxed: statistics
-            host.shared.missed_ticks.fetch_add((began - next_tick_ns[0]) // host.config.tick_ns, memory_order_relaxed)
-            next_tick_ns[0] = began + host.config.tick_ns
-        else:
-            next_tick_ns[0] += host.config.tick_ns
-    for i in range(count):
+    now_ns = clock_now_ns()
+    for i in range(host.members.size):
+        member_watch_lease(host.members.data[i], now_ns)
+    if began >= pace.next_tick_ns:
+        count_ticks(host, pace, began)
+    for i in range(<size_t>max(count, 0)):
         if events[i].data.u64 == WAKEUP_TOKEN:
             loop_wakeup_drain(&host.shared.wakeup)
         elif events[i].data.u64 >> 56 == REDIS_TOKEN_TAG:
@@ -365,9 +423,9 @@ cdef void one_pass(Host* host, int64_t* next_tick_ns, bint* more) noexcept nogil
     if host.front != NULL:
         front_serve(host.front, began)
     take_snapshots(host)
-    more[0] = process(host)
+    pace.more = process(host)
     if host.front != NULL and front_flush(host.front):
-        more[0] = True
+        pace.more = True
     spent = clock_monotonic_ns() - began
     # relaxed throughout: statistics
     host.shared.passes.fetch_add(1, memory_order_relaxed)
@@ -390,6 +448,8 @@ cdef void hand_over(Host* host) noexcept nogil:
 cdef bint busy(Host* host) noexcept nogil:
     """Whether anything accepted is still on its way to an outcome."""
     cdef size_t i
+    if host.keeper != NULL and host.keeper.held.size != 0 and host.keeper.member.raft.failed == OK:
+        return True
     for i in range(host.members.size):
         if host.members.data[i].raft.failed == OK and (
             host.members.data[i].proposals_head < host.members.data[i].proposals.size
@@ -401,12 +461,14 @@ cdef bint busy(Host* host) noexcept nogil:
 
 cdef void* loop_body(void* argument) noexcept nogil:
     cdef Host* host = <Host*>argument
-    cdef int64_t next_tick_ns = clock_monotonic_ns() + host.config.tick_ns, give_up_ns = 0
-    cdef bint more = False
+    cdef int64_t give_up_ns = 0
+    cdef Pace pace
     cdef uint32_t stopping
     cdef size_t i
+    pace.next_tick_ns = clock_monotonic_ns() + host.config.tick_ns
+    pace.more = False
     while True:
-        one_pass(host, &next_tick_ns, &more)
+        one_pass(host, &pace)
         # acquire: pairs with the release in host_stop
         stopping = host.shared.stopping.load(memory_order_acquire)
         if stopping == 0:
@@ -425,6 +487,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
             member_fail(host.members.data[i], OUTCOME_CLOSED, OUTCOME_UNKNOWN)
     while take_submissions(host):
         pass
+    if host.keeper != NULL:
+        keeper_end(host.keeper)
     if host.front != NULL:
         front_flush(host.front)  # what the members' end answered; a client that is slow now does not get it
     return NULL
@@ -507,6 +571,7 @@ cdef void host_free(Host* host) noexcept nogil:
     cdef size_t i
     release_resources(host)
     front_free(host.front)
+    keeper_free(host.keeper)
     for i in range(host.members.size):
         member_release(host.members.data[i])
     host.members.release()

@@ -193,10 +193,16 @@ cdef struct Member:
     bint stopped                # failed or closed, and everybody was told
 
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil
 cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil
 cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
+# Counts a lease that ended since the last look; before the messages that may bring a new one.
+cdef void member_watch_lease(Member* m, int64_t now_ns) noexcept nogil
 cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil
+# How many of the next ticks do nothing but count, the one that acts included.
+cdef int32_t member_rest_ticks(const Member* m) noexcept nogil
+# The instant of CLOCK_MONOTONIC at which a tick is wanted whatever is counted; INT64_MAX: none.
+cdef int64_t member_due_ns(const Member* m, int64_t stall_limit_ns) noexcept nogil
 cdef void member_written(Member* m, WriteJob* job, int64_t now_ns) noexcept nogil
 cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count, int64_t now_ns) noexcept nogil
 # Handles every Ready and applies until `deadline_ns` (CLOCK_MONOTONIC); True when something is left to do.

@@ -10,7 +10,7 @@ sees an answer reads at or behind it. A proposal's outcome is decided by what st
 its own term, it took effect; another, it never will. Whatever is still open when the member stops is unknown, and says so.
 """
 
-from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT64_MAX, int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from libcpp.atomic cimport memory_order_relaxed
@@ -21,14 +21,16 @@ from tenure._core.clock cimport clock_monotonic_ns
 from tenure._core.lease cimport lease_close, lease_expiry_ns, lease_release, lease_valid
 from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_capacity, queue_push, queue_size
+from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR
 from tenure._core.wakeup cimport wakeup_notify
-from tenure._host.transfer cimport transfer_adopt, transfer_release
+from tenure._host.transfer cimport transfer_adopt, transfer_release, transfer_rest
 from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_has_room, writer_push
 from tenure._net.transport cimport transport_send
 from tenure._raft.raft cimport (
     raft_appended,
     raft_applied,
+    raft_apply_conf_change,
     raft_fail,
     raft_free,
     raft_has_ready,
@@ -36,6 +38,7 @@ from tenure._raft.raft cimport (
     raft_propose,
     raft_read_index,
     raft_ready,
+    raft_rest_ticks,
     raft_step,
     raft_step_down,
     raft_tick,
@@ -46,6 +49,7 @@ from tenure._raft.types cimport (
     ERR_MEMORY,
     ERR_OVERLOADED,
     ERR_STEPPED_DOWN,
+    ERR_TOO_LARGE,
     LEADER,
     OK,
     Entry,
@@ -101,28 +105,63 @@ cdef void publish_gauges(Member* m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------ inputs
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
-    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
+cdef void note_proposals(Member* m, const Caller* callers, size_t count, uint64_t first) noexcept nogil:
+    """Remember who waits for the entries from `first` on; there is room. `proposals` stays in the order of the indexes.
+
+    A leader that lost its place and got it back may still wait at these indexes, and above, for entries of its former term.
+    They are no longer in its log, but may be in others', so what comes of them is not known before another entry is
+    committed in their place.
+    """
     cdef PendingProposal pending
+    cdef size_t left = m.proposals.size, to = m.proposals.size + count
+    m.proposals.size = to
+    pending.term = m.raft.term
+    while count:
+        to -= 1
+        if left > m.proposals_head and m.proposals.data[left - 1].index >= first + count:
+            left -= 1
+            m.proposals.data[to] = m.proposals.data[left]
+        else:
+            count -= 1
+            pending.index = first + count
+            pending.caller = callers[count]
+            m.proposals.data[to] = pending
+
+
+cdef size_t refuse_too_large(Member* m, Blob** payloads, Caller* callers, size_t count) noexcept nogil:
+    """The appended run is all or nothing, so what can never be appended leaves it first. Returns how many are left."""
+    cdef size_t i, kept = 0
+    for i in range(count):
+        if payloads[i].size > m.raft.config.max_message_bytes:
+            blob_release(payloads[i])
+            caller_answer(&callers[i], ERR_TOO_LARGE, 0, m.raft.term, m.raft.lead, NULL)
+        else:
+            payloads[kept] = payloads[i]
+            callers[kept] = callers[i]
+            kept += 1
+    return kept
+
+
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
+    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
     cdef uint64_t first = 0
     cdef size_t i
     cdef int code
+    count = refuse_too_large(m, payloads, callers, count)
+    if count == 0:
+        return
     if m.unapplied_bytes > m.max_unapplied_bytes:
         code = ERR_OVERLOADED
     elif not m.proposals.reserve(m.proposals.size + count):
         code = ERR_OVERLOADED
     else:
-        code = raft_propose(m.raft, payloads, count, ENTRY_NORMAL, now_ns, &first)
+        code = raft_propose(m.raft, payloads, count, now_ns, &first)
     for i in range(count):
         blob_release(payloads[i])
         if code != OK:
             caller_answer(&callers[i], code, 0, m.raft.term, m.raft.lead, NULL)
-            continue
-        pending.index = first + i
-        pending.term = m.raft.term
-        pending.caller = callers[i]
-        m.proposals.push(pending)
     if code == OK:
+        note_proposals(m, callers, count, first)
         m.gauges.proposals.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
 
 
@@ -152,8 +191,8 @@ cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept n
         raft_step(m.raft, message, now_ns)
 
 
-cdef void watch_lease(Member* m, int64_t now_ns) noexcept nogil:
-    """Count the leases that ended while this member still led, by cause."""
+cdef void member_watch_lease(Member* m, int64_t now_ns) noexcept nogil:
+    """Count the leases that ended, by cause."""
     cdef bint valid = lease_valid(m.lease, now_ns)
     if m.lease_was_valid and not valid:
         if lease_expiry_ns(m.lease) != 0:
@@ -165,7 +204,6 @@ cdef void watch_lease(Member* m, int64_t now_ns) noexcept nogil:
 
 cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t stall_limit_ns) noexcept nogil:
     cdef uint64_t limit = 2 * m.raft.config.election_ticks
-    watch_lease(m, now_ns)
     m.ticks += 1
     if m.reads.size and m.ticks > limit:
         drop_unconfirmed_reads(m, m.ticks - limit)
@@ -179,6 +217,14 @@ cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t s
         m.stalled = True
     else:
         m.stalled = False
+
+
+cdef int32_t member_rest_ticks(const Member* m) noexcept nogil:
+    return raft_rest_ticks(m.raft) if transfer_rest(m) else 1
+
+
+cdef int64_t member_due_ns(const Member* m, int64_t stall_limit_ns) noexcept nogil:
+    return INT64_MAX if m.oldest_write_ns == 0 else m.oldest_write_ns + stall_limit_ns + 1
 
 
 # ------------------------------------------------------------------------------------------------------------- Ready
@@ -406,6 +452,9 @@ cdef void settle(Member* m, const Entry* entry, Blob* value) noexcept nogil:
 cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     """Publish, then answer."""
     cdef size_t i
+    # before the lease can cover what was applied
+    if m.machine.lead != NULL and m.raft.role == LEADER and m.raft.own_term_index != 0 and last >= m.raft.own_term_index:
+        m.machine.lead(m.machine.self, m.raft.term)
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
     for i in range(m.answers.size):
@@ -426,6 +475,23 @@ cdef void drop_applied(Member* m) noexcept nogil:
         m.apply_head = 0
 
 
+cdef inline void fetch(Member* m, size_t at, int stage) noexcept nogil:
+    cdef Entry* entry
+    if at < m.to_apply.size:
+        entry = &m.to_apply.data[at]
+        if entry.data != NULL and entry.kind == ENTRY_NORMAL:
+            m.machine.prefetch(m.machine.self, entry.data.bytes(), entry.data.size, stage)
+
+
+cdef bint follow_change(Member* m, const Entry* entry, int64_t now_ns) noexcept nogil:
+    """A change of membership was committed. False when the member has failed over it.
+
+    A change that is impossible changes nothing, on any member; its proposer learns only that its entry was applied.
+    """
+    raft_apply_conf_change(m.raft, entry, now_ns)
+    return m.raft.failed == OK
+
+
 cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
     """Apply until nothing is left or the pass has used its time. True when entries are left."""
     cdef Entry* entry
@@ -434,10 +500,18 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
     cdef size_t count = 0
     cdef bint failed = False
     while m.apply_head < m.to_apply.size:
+        if m.machine.prefetch != NULL:
+            fetch(m, m.apply_head + PREFETCH_FAR, 0)
+            fetch(m, m.apply_head + PREFETCH_NEAR, 1)
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         value = NULL
-        if entry.data != NULL and entry.kind == ENTRY_NORMAL:
+        if entry.kind != ENTRY_NORMAL:
+            if not follow_change(m, entry, now_ns):
+                m.apply_head -= 1
+                failed = True
+                break
+        elif entry.data != NULL:
             if not m.machine.apply(
                 m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value
             ):
@@ -459,7 +533,7 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         drop_applied(m)
         finish_apply(m, last, now_ns)
     if failed:
-        member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+        member_fail(m, m.raft.failed if m.raft.failed != OK else ERR_MEMORY, OUTCOME_UNKNOWN)
         return False
     return m.apply_head < m.to_apply.size
 
@@ -500,6 +574,8 @@ cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         m.unapplied_bytes -= entry_bytes(entry)
+        if entry.kind != ENTRY_NORMAL:
+            follow_change(m, entry, now_ns)
         settle(m, entry, results[used] if used < count else NULL)
         used += 1
         last = entry.index

@@ -222,9 +222,8 @@ cdef int written(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nog
         m.snapshots.latest = job.snapshot
         m.snapshots.latest_bytes = m.snapshots.cut_bytes
         m.snapshots.renew = False
-        if raft_note_snapshot(m.raft, job.snapshot.index) == OK:
-            # the configuration is the one at the cut, whatever was applied since
-            memcpy(&m.raft.log.latest_snapshot.configuration, &job.snapshot.configuration, sizeof(Configuration))
+        # the configuration is the one at the cut, whatever was applied since
+        raft_note_snapshot(m.raft, job.snapshot.index, &job.snapshot.configuration)
         snapshots_forget(m)
         # relaxed: statistics
         m.gauges.snapshots.fetch_add(1, memory_order_relaxed)

@@ -28,6 +28,8 @@ cdef struct SnapshotData:
 # The snapshot thread is done with a job of this module. Takes it over. 0, or the code that the member must fail with.
 cdef int transfer_done(Member* m, SnapshotJob* job, int64_t now_ns, int64_t monotonic_ns) noexcept nogil
 cdef void transfer_tick(Member* m, int64_t now_ns, int64_t monotonic_ns) noexcept nogil
+# Whether a tick would do nothing as things stand.
+cdef bint transfer_rest(const Member* m) noexcept nogil
 # A leader says that it has a snapshot for this member. True: the message waits here until a file has come.
 cdef bint transfer_hold(Member* m, const Message* message, int64_t monotonic_ns) noexcept nogil
 cdef uint32_t transfer_data_group(const char* bytes) noexcept nogil

@@ -457,11 +457,18 @@ cdef void on_gone(Member* m, uint64_t from_, const SnapshotData* head, int64_t m
 
 cdef bint transfer_adopt(Member* m, const Snapshot* snapshot) noexcept nogil:
     cdef Transfer* t = &m.transfer
+    cdef SnapshotJob* job
     cdef bint adopted
     if t.load == NULL or t.loaded.index != snapshot.index or t.loaded.term != snapshot.term:
         return False
     adopted = m.machine.load_adopt(m.machine.self, t.load) == MACHINE_OK
-    m.machine.load_close(t.load)
+    job = <SnapshotJob*>calloc(1, sizeof(SnapshotJob))
+    if job == NULL:
+        m.machine.load_close(t.load)
+    else:
+        job.machine = m.machine
+        job.load = t.load       # with what the machine held before: a lot to free
+        discard(m, job)
     t.load = NULL
     t.installing = snapshot.index
     m.snapshots.latest = snapshot[0]
@@ -515,6 +522,16 @@ cdef int transfer_done(Member* m, SnapshotJob* job, int64_t now_ns, int64_t mono
 cdef void transfer_tick(Member* m, int64_t now_ns, int64_t monotonic_ns) noexcept nogil:
     watch_peers(m, now_ns, monotonic_ns)
     watch_download(m, monotonic_ns)
+
+
+cdef bint transfer_rest(const Member* m) noexcept nogil:
+    cdef size_t i
+    if m.transfer.receiving or m.transfer.left_index != 0 or m.transfer.peers.size:
+        return False
+    for i in range(m.raft.progress.size if m.raft.role == LEADER else 0):
+        if m.raft.progress.data[i].state == SNAPSHOT:
+            return False
+    return True
 
 
 cdef uint32_t transfer_data_group(const char* bytes) noexcept nogil:

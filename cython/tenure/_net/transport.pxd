@@ -156,6 +156,8 @@ cdef void transport_flush(Transport* t) noexcept nogil
 cdef bint transport_on_event(Transport* t, uint64_t token, uint32_t events) noexcept nogil
 # Reconnects, handshake time-outs; called about every 10 ms.
 cdef void transport_tick(Transport* t, int64_t monotonic_ns) noexcept nogil
+# The instant of CLOCK_MONOTONIC at which a tick is wanted next; 0: at once, INT64_MAX: none as things stand.
+cdef int64_t transport_due_ns(const Transport* t) noexcept nogil
 # False: no such peer.
 cdef bint transport_statistics(Transport* t, uint64_t peer, PeerStatistics* into) noexcept nogil
 cdef void transport_totals(Transport* t, TransportStatistics* into) noexcept nogil

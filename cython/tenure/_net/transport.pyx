@@ -10,7 +10,7 @@ earlier (a promise must start after the last byte was read: LEASE.md rule 2, H08
 may have spent long on others in between.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -759,6 +759,26 @@ cdef void transport_tick(Transport* t, int64_t monotonic_ns) noexcept nogil:
             dial(t, peer)
     report_trouble(t)
     leave(t)
+
+
+cdef int64_t transport_due_ns(const Transport* t) noexcept nogil:
+    cdef int64_t due_ns = INT64_MAX
+    cdef const Connection* c
+    cdef size_t i
+    if not t.accepting:
+        return 0
+    for i in range(t.slots.size):
+        c = t.slots.data[i]
+        if c == NULL:
+            continue
+        if c.state != OPEN:
+            due_ns = min(due_ns, c.since_ns + t.handshake_timeout_ns + 1)
+        elif c.input.capacity > KEPT_BYTES or c.output.capacity > KEPT_BYTES:
+            return 0
+    for i in range(t.peers.size):
+        if t.peers.data[i].outbound == NULL:
+            due_ns = min(due_ns, t.peers.data[i].dial_at_ns)
+    return due_ns
 
 
 cdef bint transport_statistics(Transport* t, uint64_t peer, PeerStatistics* into) noexcept nogil:

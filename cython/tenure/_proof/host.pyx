@@ -50,7 +50,6 @@ from tenure._proof.raft.raft cimport (
 )
 from tenure._proof.raft.state cimport RaftConfig
 from tenure._proof.raft.types cimport (
-    ENTRY_NORMAL,
     LEADER,
     OK,
     Entry,
@@ -539,7 +538,7 @@ cdef void propose(World* w, Member* m, int64_t operation, const Row* row) noexce
     if payload == NULL:
         w.no_memory = True
         return
-    code = raft_propose(m.raft, &payload, 1, ENTRY_NORMAL, reading(w, m), &index)
+    code = raft_propose(m.raft, &payload, 1, reading(w, m), &index)
     blob_release(payload)
     if code != OK:
         operation_answer(w, m, operation, STATUS_FAIL, 0)

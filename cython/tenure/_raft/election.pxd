@@ -9,6 +9,7 @@ cdef void become_follower(Raft* r, uint64_t term, uint64_t lead) noexcept nogil
 cdef void hup(Raft* r, uint64_t release_term) noexcept nogil
 cdef bint promotable(Raft* r) noexcept nogil
 cdef void re_elect_self(Raft* r) noexcept nogil
+cdef void step_down(Raft* r) noexcept nogil
 cdef void on_vote_request(Raft* r, const Message* m) noexcept nogil
 cdef bint vote_is_forbidden(Raft* r, const Message* m) noexcept nogil
 cdef void on_vote_reply(Raft* r, const Message* m) noexcept nogil

@@ -7,7 +7,7 @@ and starts no campaign, whatever asked for it, and the refusal changes neither t
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from tenure._raft.guards cimport GUARD_WITHDRAW_FIRST, guard_on
+from tenure._raft.guards cimport GUARD_ONE_CHANGE, GUARD_WITHDRAW_FIRST, guard_on
 from tenure._raft.lease_rule cimport fail, lease_open, lease_withdraw
 from tenure._raft.log cimport log_last_index, log_last_term, log_up_to_date
 from tenure._raft.outbox cimport outbox
@@ -26,6 +26,7 @@ from tenure._raft.types cimport (
     MAX_PROMISE_NS,
     MSG_PRE_VOTE,
     MSG_PRE_VOTE_RESP,
+    MSG_TIMEOUT_NOW,
     MSG_VOTE,
     MSG_VOTE_RESP,
     NO_MEMBER,
@@ -73,6 +74,8 @@ cdef void reset(Raft* r, uint64_t term) noexcept nogil:
     r.uncommitted_bytes = 0
     r.told_commit = 0
     r.own_term_index = 0
+    r.pending_change_index = 0
+    r.departed.clear()
     for i in range(r.progress.size):
         progress_reset(&r.progress.data[i], last, r.progress.data[i].id == r.config.id)
 
@@ -108,6 +111,8 @@ cdef void become_leader(Raft* r) noexcept nogil:
         become_replicate(me)
         me.recent_active = True
     lease_open(r)
+    # Whatever a predecessor left in the log may be a change: none may follow before all of it is applied here.
+    r.pending_change_index = log_last_index(&r.log)
     if append_entries(r, &empty, 1, ENTRY_NORMAL) == OK:
         r.own_term_index = log_last_index(&r.log)
 
@@ -120,6 +125,8 @@ cdef bint promotable(Raft* r) noexcept nogil:
 cdef bint has_unapplied_change(const Raft* r) noexcept nogil:
     """A member with a committed, unapplied change of membership does not know whose votes count."""
     cdef uint64_t index = max(r.log.applied, r.log.offset) + 1
+    if not guard_on(r.config.guards_off, GUARD_ONE_CHANGE):
+        return False
     while index <= r.log.committed:
         if r.log.entries.data[index - r.log.offset - 1].kind != ENTRY_NORMAL:
             return True
@@ -161,6 +168,26 @@ cdef void hup(Raft* r, uint64_t release_term) noexcept nogil:
     if promise_remaining(r, r.config.id, r.term + 1, release_term) != 0:
         return
     campaign(r, r.config.pre_vote and release_term == 0, release_term)
+
+
+cdef void step_down(Raft* r) noexcept nogil:
+    """Clear the word for the term, release the promises to the best voter that is heard, follow."""
+    cdef Progress* best = NULL
+    cdef Progress* p
+    cdef Message* m
+    cdef size_t i
+    lease_withdraw(r)
+    for i in range(r.progress.size):
+        p = &r.progress.data[i]
+        if p.id == r.config.id or p.is_learner or p.silent_ticks > 2 * r.config.heartbeat_ticks:
+            continue
+        if is_voter(r, p.id) and (best == NULL or p.match > best.match):
+            best = p
+    if best != NULL:
+        m = outbox(r, MSG_TIMEOUT_NOW, best.id)
+        if m != NULL:
+            m.release_term = r.term
+    become_follower(r, r.term, NO_MEMBER)
 
 
 cdef void re_elect_self(Raft* r) noexcept nogil:

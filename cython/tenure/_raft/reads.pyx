@@ -139,12 +139,9 @@ cdef int64_t confirmed_by(Raft* r, const uint64_t* voters, int32_t count) noexce
     return quorum_selection(rounds, count)
 
 
-cdef void reads_on_ack(Raft* r, Progress* p, uint64_t round) noexcept nogil:
+cdef void confirm(Raft* r) noexcept nogil:
     cdef uint64_t confirmed
     cdef size_t i
-    if round <= p.acked_round or round > r.round:
-        return
-    p.acked_round = round
     confirmed = <uint64_t>min(
         confirmed_by(r, r.configuration.voters, r.configuration.voters_count),
         confirmed_by(r, r.configuration.outgoing, r.configuration.outgoing_count),
@@ -153,6 +150,17 @@ cdef void reads_on_ack(Raft* r, Progress* p, uint64_t round) noexcept nogil:
         if r.reads.data[i].round != 0 and r.reads.data[i].round <= confirmed:
             r.reads.data[i].confirmed = True
     answer_confirmed(r)
+
+
+cdef void reads_on_ack(Raft* r, Progress* p, uint64_t round) noexcept nogil:
+    if p.acked_round < round <= r.round:
+        p.acked_round = round
+        confirm(r)
+
+
+cdef void reads_on_switch(Raft* r) noexcept nogil:
+    if r.reads.size:
+        confirm(r)
 
 
 cdef void reads_on_applied(Raft* r) noexcept nogil:

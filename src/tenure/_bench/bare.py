@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenure._bench.processes import Remote, close_all
 from tenure._bench.skeleton import READ, WRITE, SkeletonHost
+from tenure._bench.timing import each_call_ns
 
 if TYPE_CHECKING:
     from array import array
@@ -65,6 +67,11 @@ class BareMember:
         assert self.host is not None
         return self.host.measure(kind, count)
 
+    def measure_python(self, kind: int, count: int) -> array[int]:
+        """The same, called from Python."""
+        assert self.host is not None
+        return each_call_ns(partial(self.host.call, kind), count)
+
     def close(self) -> None:
         """Stop."""
         if self.host is not None:
@@ -96,11 +103,19 @@ class BareCluster:
             raise
 
     def reads(self, count: int) -> Any:
-        """Nanoseconds of quorum rounds."""
-        return self.members[0].call("measure", READ, count)
+        """Nanoseconds of quorum rounds from Python."""
+        return self.members[0].call("measure_python", READ, count)
 
     def writes(self, count: int) -> Any:
-        """Nanoseconds of durable writes."""
+        """Nanoseconds of durable writes from Python."""
+        return self.members[0].call("measure_python", WRITE, count)
+
+    def compiled_reads(self, count: int) -> Any:
+        """The same from compiled code."""
+        return self.members[0].call("measure", READ, count)
+
+    def compiled_writes(self, count: int) -> Any:
+        """The same from compiled code."""
         return self.members[0].call("measure", WRITE, count)
 
     def close(self) -> None:

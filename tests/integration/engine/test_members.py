@@ -40,6 +40,16 @@ def test_any_buffer_is_a_command(one, data):
     assert one.machines[1].values == {b"a": b"1"}
 
 
+def test_an_idle_cluster_sleeps_between_heartbeats(three):
+    """Three loops that woke for every tick would take three hundred passes a second."""
+    time.sleep(1.0)
+    before = {id: engine.status().counters["passes"] for id, engine in three.engines.items()}
+    time.sleep(2.0)
+    passes = {id: engine.status().counters["passes"] - before[id] for id, engine in three.engines.items()}
+    assert sum(passes.values()) < 300, passes
+    assert min(passes.values()) > 5, passes
+
+
 def test_an_empty_command_is_refused(one):
     with pytest.raises(errors.InvalidArgument, match="data"):
         one.engines[1].propose(b"")

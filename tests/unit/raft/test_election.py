@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tenure import errors
 from tenure._raft.node import HardState, Message, RawNode
 
-from .members import NOW, elect, flush, member
+from .members import MS, NOW, elect, flush, member
 
 
 def ask(node: RawNode, kind: str = "MsgVote", **fields: int) -> str:
@@ -118,8 +119,9 @@ def test_learners_and_strangers_do_not_campaign_and_their_votes_do_not_count() -
     node = member(voters=(1, 2), learners=(3,))
     node.campaign(NOW)
     flush(node)
-    for other in (3, 9):
-        node.step(Message("MsgVoteResp", from_=other, to=1, term=node.term), NOW)
+    node.step(Message("MsgVoteResp", from_=3, to=1, term=node.term), NOW)
+    with pytest.raises(errors.Refused, match="UnknownPeer"):
+        node.step(Message("MsgVoteResp", from_=9, to=1, term=node.term), NOW)
     assert node.role == "StateCandidate"
 
 
@@ -155,3 +157,44 @@ def test_only_entries_of_the_own_term_are_committed_by_counting() -> None:
     assert node.commit == 10
     node.step(Message("MsgAppResp", from_=2, to=1, term=2, index=13), NOW)
     assert node.commit == 13
+
+
+def test_ticks_before_the_end_of_the_rest_do_nothing_for_a_follower() -> None:
+    node = member(terms=(1,))
+    node.set_election_timeout(13)
+    for rest in range(13, 1, -1):
+        assert node.rest_ticks() == rest
+        node.tick(NOW)
+        assert not node.has_ready()
+    assert node.rest_ticks() == 1
+    node.tick(NOW)
+    assert node.has_ready()
+    assert node.term == 2
+
+
+def test_ticks_before_the_end_of_the_rest_do_nothing_for_a_leader() -> None:
+    node = member(terms=(1,), heartbeat_ticks=4)
+    elect(node)
+    flush(node)
+    acted: list[int] = []
+    for turn in range(1, 13):
+        resting = node.rest_ticks() > 1
+        node.tick(NOW)
+        if node.has_ready():
+            assert not resting
+            acted.append(turn)
+        flush(node)
+    assert acted == [4, 8, 12]
+
+
+def test_a_campaign_set_for_an_instant_leaves_no_rest() -> None:
+    """A refused pre-vote names the time at which to ask again: no number of ticks tells when that is."""
+    node = member(terms=(1,), pre_vote=True, promise_ns=MS)
+    node.set_election_timeout(5)
+    assert node.rest_ticks() == 5
+    node.campaign(NOW)
+    flush(node)
+    for other in (2, 3):
+        refusal = Message("MsgPreVoteResp", from_=other, to=1, term=node.term, reject=True, remaining_ns=40 * MS)
+        node.step(refusal, NOW)
+    assert node.rest_ticks() == 1
