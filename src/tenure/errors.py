@@ -99,6 +99,60 @@ class TooLarge(InvalidArgument):
         self.limit_bytes = limit_bytes
 
 
+class ChangeInProgress(Refused):
+    """An earlier change of the group is not applied yet: one at a time."""
+
+    code = "change_in_progress"
+    retryable = True
+
+
+class WouldLoseQuorum(Refused):
+    """The change would leave the group without a voter, or without a majority of voters that can be reached."""
+
+    code = "would_lose_quorum"
+
+
+class UnknownMember(InvalidArgument):
+    """Member `id` does not belong to the group."""
+
+    code = "unknown_member"
+
+    def __init__(self, message: str = "", /, *, id: int) -> None:
+        super().__init__(message, id=id)
+        self.id = id
+
+
+class AlreadyMember(InvalidArgument):
+    """Member `id` belongs to the group, or once did: an id is used for one member and never again."""
+
+    code = "already_member"
+
+    def __init__(self, message: str = "", /, *, id: int) -> None:
+        super().__init__(message, id=id)
+        self.id = id
+
+
+class NotALearner(InvalidArgument):
+    """Only a learner can be promoted, and member `id` votes already."""
+
+    code = "not_a_learner"
+
+    def __init__(self, message: str = "", /, *, id: int) -> None:
+        super().__init__(message, id=id)
+        self.id = id
+
+
+class LearnerBehind(Refused):
+    """Learner `id` has not caught up with the leader yet; promoted now, it would cost the group its safety margin."""
+
+    code = "learner_behind"
+    retryable = True
+
+    def __init__(self, message: str = "", /, *, id: int) -> None:
+        super().__init__(message, id=id)
+        self.id = id
+
+
 class Timeout(Refused, TimeoutError):
     """The deadline passed while reading, or before a write was submitted; one submitted is `OutcomeUnknown`."""
 
@@ -139,6 +193,36 @@ class MemberFailed(Refused):
     def __init__(self, message: str = "", /, *, cause: str | None = None) -> None:
         super().__init__(message, cause=cause)
         self.cause = cause
+
+
+class StateDiverged(MemberFailed):
+    """The member stopped because its state at `index` is not the leader's: `own_hash` against `leader_hash`.
+
+    A state machine that is not deterministic, or a defect of memory, disk or program. Its directory proves it: keep it.
+    """
+
+    code = "state_diverged"
+
+    def __init__(
+        self,
+        message: str = "",
+        /,
+        *,
+        index: int | None = None,
+        own_hash: int | None = None,
+        leader_hash: int | None = None,
+    ) -> None:
+        super().__init__(message, cause=self.code)
+        self.details = {"index": index, "own_hash": own_hash, "leader_hash": leader_hash}
+        self.index = index
+        self.own_hash = own_hash
+        self.leader_hash = leader_hash
+
+
+class Unauthorized(Refused):
+    """The admin endpoint wants a token that the request did not carry."""
+
+    code = "unauthorized"
 
 
 class AddressUnavailable(Refused):

@@ -53,13 +53,17 @@ from tenure._core.wakeup cimport (
 from tenure._host.member cimport (
     OUTCOME_CLOSED,
     OUTCOME_FAILED,
+    OUTCOME_OK,
     OUTCOME_UNKNOWN,
     ApplyBatch,
     Member,
     apply_batch_free,
     member_applied,
+    member_change,
     member_due_ns,
     member_fail,
+    member_members,
+    member_members_changed,
     member_process,
     member_propose,
     member_read,
@@ -69,6 +73,13 @@ from tenure._host.member cimport (
     member_tick,
     member_watch_lease,
     member_written,
+)
+from tenure._host.neighbours cimport (
+    neighbours_data,
+    neighbours_due_ns,
+    neighbours_follow,
+    neighbours_release,
+    neighbours_tick,
 )
 from tenure._host.redis_front cimport (
     front_close,
@@ -84,7 +95,8 @@ from tenure._host.redis_front cimport (
 )
 from tenure._host.redis_ops cimport data_refuse
 from tenure._host.redis_types cimport REDIS_TOKEN_TAG
-from tenure._host.snapshots cimport snapshots_done, snapshots_step
+from tenure._host.roster cimport DATA_ROSTER
+from tenure._host.snapshots cimport snapshots_done, snapshots_request, snapshots_step
 from tenure._host.snapshotter cimport (
     JOB_WRITE,
     SnapshotJob,
@@ -193,6 +205,8 @@ cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* 
             m = member_of(host, transfer_data_group(bytes))
         if m != NULL:
             transfer_data(m, peer, bytes, size, clock_monotonic_ns())
+    elif kind == DATA_ROSTER:
+        neighbours_data(&host.neighbours, bytes, size)
     elif host.front != NULL:
         front_data(host.front, peer, kind, bytes, size)
     else:
@@ -238,6 +252,18 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
     elif s.kind == SUBMIT_APPLIED:
         member_applied(m, s.argument, s.results, s.results_count, now_ns)
         s.results_count = 0
+    elif s.kind == SUBMIT_CHANGE:
+        caller.waiter = s.waiter
+        caller.completion = NULL
+        s.waiter = NULL
+        member_change(m, s.payload, s.argument == 1, &caller, now_ns)
+        s.payload = NULL
+    elif s.kind == SUBMIT_MEMBERS:
+        waiter_answer(s.waiter, OUTCOME_OK, m.raft.configuration_index, m.raft.term, m.raft.lead, member_members(m))
+        s.waiter = NULL
+    elif s.kind == SUBMIT_SNAPSHOT:
+        waiter_answer(s.waiter, OUTCOME_OK, snapshots_request(m), m.raft.term, m.raft.lead, NULL)
+        s.waiter = NULL
     elif s.kind == SUBMIT_FAIL:
         member_fail(m, <int>s.argument, OUTCOME_UNKNOWN)
 
@@ -332,6 +358,9 @@ cdef bint process(Host* host) noexcept nogil:
         more = snapshots_step(host.members.data[i], monotonic_ns) or more
     if host.keeper != NULL:
         more = keeper_step(host.keeper, now_ns) or more
+    if neighbours_follow(&host.neighbours, &host.members, host.transport, monotonic_ns):
+        for i in range(host.members.size):
+            member_members_changed(host.members.data[i])
     transport_flush(host.transport)
     return more
 
@@ -346,6 +375,7 @@ cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
             transfer_tick(host.members.data[i], now_ns, monotonic_ns)
     if host.keeper != NULL:
         keeper_tick(host.keeper, now_ns, monotonic_ns)
+    neighbours_tick(&host.neighbours, host.transport, monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
     if host.front != NULL:
         front_tick(host.front, monotonic_ns)
@@ -366,6 +396,7 @@ cdef int64_t rest_ticks(const Host* host, int64_t next_tick_ns) noexcept nogil:
             due_ns = min(due_ns, member_due_ns(m, host.config.stall_limit_ns))
     if host.keeper != NULL:
         due_ns = min(due_ns, keeper_due_ns(host.keeper))
+    due_ns = min(due_ns, neighbours_due_ns(&host.neighbours))
     if host.front != NULL:
         due_ns = min(due_ns, front_due_ns(host.front))
     if due_ns <= next_tick_ns:
@@ -574,6 +605,7 @@ cdef void host_free(Host* host) noexcept nogil:
     keeper_free(host.keeper)
     for i in range(host.members.size):
         member_release(host.members.data[i])
+    neighbours_release(&host.neighbours)
     host.members.release()
     if host.shared != NULL:
         while queue_pop_batch(&host.shared.events, &event, 1):

@@ -5,16 +5,16 @@ decided in apply (`tenure._kv`), so a translation looks at nothing but its argum
 the store is refused here, before anything is proposed.
 """
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint16_t, uint32_t
 from libc.string cimport memcpy, strlen
 
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport (
-    EXPIRE_GT, EXPIRE_LT, EXPIRE_NX, EXPIRE_XX, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE, OP_APPEND, OP_DEL, OP_EXPIREAT,
-    OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY, OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_BYTES, RESULT_ERROR,
-    RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX, Opcode, Result, Slice, command_new,
-    result_read,
+    ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE, EXPIRE_GT, EXPIRE_LT, EXPIRE_NX, EXPIRE_XX, OP_APPEND, OP_DEL,
+    OP_EXPIREAT, OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY, OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_BYTES,
+    RESULT_ERROR, RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX, Opcode, Result, Slice,
+    command_new, result_read,
 )
 from tenure._kv.read cimport Instant, store_look, store_size
 from tenure._kv.store cimport STORE_ABSENT, STORE_FOUND, STORE_UNDECIDED, Store, StoreCode

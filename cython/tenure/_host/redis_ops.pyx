@@ -33,7 +33,7 @@ from tenure._host.waiter cimport Caller, Completion
 from tenure._kv.codec cimport OP_CEILING, Slice, command_new
 from tenure._kv.read cimport READ_CONFIRMED, READ_LED, READ_SETTLED, Instant, ReadBasis, store_instant
 from tenure._net.resp cimport reply_raw
-from tenure._net.transport cimport transport_send_data
+from tenure._net.transport cimport PeerStatistics, transport_send_data, transport_statistics
 from tenure._raft.types cimport (
     ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER,
     LEADER, NO_MEMBER, OK,
@@ -534,9 +534,10 @@ cdef void data_refuse(Transport* transport, uint64_t peer, uint32_t kind, const 
 
 
 cdef void ops_unreachable(Front* f, uint64_t peer) noexcept nogil:
-    """What was sent to this peer may be lost, and so may its answers."""
+    """What was sent to this peer may be lost, and so may its answers, unless only a message too many was dropped."""
+    cdef PeerStatistics statistics
     cdef uint32_t slot
-    if f.forwards_count:
+    if f.forwards_count and not (transport_statistics(f.transport, peer, &statistics) and statistics.connected):
         for slot in range(<uint32_t>f.forwards.size):
             if f.forwards.data[slot].completion != NULL and f.forwards.data[slot].peer == peer:
                 forward_done(f, slot, OUTCOME_UNKNOWN, 0, 0, NULL)

@@ -151,8 +151,17 @@ cdef bint due(const Member* m) noexcept nogil:
         and m.transfer.installing == 0 and m.raft.log.pending_snapshot == NULL
         and applied >= m.snapshots.latest.index and (
             m.snapshots.renew or applied - m.snapshots.latest.index >= m.snapshots.every
+            or m.snapshots.latest.index < m.snapshots.requested
             or (m.snapshots.applied_bytes >= DUE_BYTES and applied > m.snapshots.latest.index))
     )
+
+
+cdef uint64_t snapshots_request(Member* m) noexcept nogil:
+    if m.machine.self == NULL or m.machine.dump_begin == NULL or m.snapshots.every == 0:
+        return 0
+    m.snapshots.requested = m.raft.log.applied
+    m.snapshots.retry_ns = 0
+    return m.snapshots.requested
 
 
 cdef void snapshots_count_failure(Member* m, int64_t monotonic_ns) noexcept nogil:

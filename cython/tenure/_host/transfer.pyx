@@ -526,7 +526,7 @@ cdef void transfer_tick(Member* m, int64_t now_ns, int64_t monotonic_ns) noexcep
 
 cdef bint transfer_rest(const Member* m) noexcept nogil:
     cdef size_t i
-    if m.transfer.receiving or m.transfer.left_index != 0 or m.transfer.peers.size:
+    if m.transfer.receiving or m.transfer.storing or m.transfer.peers.size or m.transfer.left_index != 0:
         return False
     for i in range(m.raft.progress.size if m.raft.role == LEADER else 0):
         if m.raft.progress.data[i].state == SNAPSHOT:

@@ -1,8 +1,8 @@
 """The key-value store behind the functions that the apply loop calls, and its edge for Python.
 
-A machine is made in Python and handed to a host, which applies; from then on `get`, `read`, `size` and the rest are reads beside
-it, from any thread, after a fence. Before that (in tests and tools) `apply`, `dump` and `load` work on it directly, one
-thread at a time.
+A machine is made in Python and handed to a host, which applies; from then on `get`, `read`, `size` and the rest are reads
+beside it, from any thread, after a fence. Before that (in tests and tools) `apply`, `dump` and `load` work on it directly,
+one thread at a time.
 """
 
 import enum

@@ -32,8 +32,8 @@ from tenure._kv.codec cimport (
 )
 from tenure._kv.table cimport (
     FIRST_BUCKETS, ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_new, pool_free, pool_merge, pool_release,
-    pool_room, pool_swap, shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash, table_free,
-    table_free_some
+    pool_room, pool_swap, shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash,
+    table_free, table_free_some
 )
 
 cdef extern from *:
@@ -213,6 +213,23 @@ cdef bint remove(Store* store, Place* place) noexcept nogil:
     return kept
 
 
+cdef bint keep_value(Store* store, Place* place, int64_t expires_ms) noexcept nogil:
+    """Write the present value again with another expiry: nothing is copied. False when a dump needs the item as it is."""
+    cdef Item* item = place.item
+    cdef uint64_t digest = digest_of(item.key(), item.key_size, item.value(), item.value_size, expires_ms)
+    cdef bint pinned
+    begin_change(store, place.shard)
+    pinned = shard_pins(place.shard, item)
+    if not pinned:
+        store.digest_sum += digest - item.digest
+        store.expiring_count += (expires_ms != 0) - <uint64_t> (item.expires_ms != 0)
+        item.expires_ms = expires_ms
+        item.commit_ts = store.commit_ts
+        item.digest = digest
+    end_change(store, place.shard)
+    return not pinned
+
+
 cdef bint put(
         Store* store, Place* place, const char* head, uint32_t head_size, const char* tail, uint32_t tail_size,
         int64_t expires_ms) noexcept nogil:
@@ -225,6 +242,8 @@ cdef bint put(
     cdef bint enough
     if expires_ms != 0 and expires_ms <= ms_of(store.commit_ts):
         return remove(store, place)
+    if before != NULL and head == before.value() and size == before.value_size and keep_value(store, place, expires_ms):
+        return True
     if before != NULL and size <= IN_PLACE_BYTES and (
             pool_room(ITEM_HEAD_BYTES + before.key_size + before.value_size)
             == pool_room(ITEM_HEAD_BYTES + before.key_size + size)):

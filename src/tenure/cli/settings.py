@@ -12,6 +12,10 @@
 
 One file serves every member of the cluster; `--id` says which of them this is. Every mistake is an `InvalidArgument`
 whose message names the place.
+
+A member that joins a running cluster needs to say no more than its own id and address: the rest is in the invitation
+that a running member gives it (see `join.py`). What the file or the flags say all the same wins over the invitation,
+except for who belongs to the cluster.
 """
 
 from __future__ import annotations
@@ -21,13 +25,26 @@ import tomllib
 import uuid
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tenure.admin.client import split_address
+from tenure.admin.address import split_address
+from tenure.admin.server import check_token
 from tenure.config import Config
 from tenure.errors import InvalidArgument
 
-__all__ = ["MemberAddresses", "Settings", "cluster_uuid", "load", "member_flag", "parse_settings"]
+if TYPE_CHECKING:
+    from tenure.engine.roster import Roster
+
+__all__ = [
+    "MemberAddresses",
+    "Settings",
+    "admin_token",
+    "cluster_uuid",
+    "load",
+    "member_flag",
+    "parse_config",
+    "parse_settings",
+]
 
 NAMESPACE = uuid.UUID("6f1b3b5e-54a5-4d52-9c0d-3d1f3a2b7e10")
 
@@ -45,13 +62,25 @@ class MemberAddresses:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """One member, ready to be run."""
+    """One member, ready to be run.
+
+    Attributes:
+        cluster: the cluster's name, or its UUID.
+        member_id: this member.
+        directory: where it keeps its log.
+        members: everybody whose addresses are known, this member included.
+        config: the engine's settings.
+        admin_token: what requests to the admin endpoint must carry; None: nothing.
+        roster: what the cluster began with, for who was not there; None: with `members`.
+    """
 
     cluster: str
     member_id: int
     directory: Path
     members: dict[int, MemberAddresses]
     config: Config
+    admin_token: str | None = None
+    roster: Roster | None = None
 
     @property
     def own(self) -> MemberAddresses:
@@ -98,8 +127,10 @@ def parse_settings(
     cluster: str | None = None,
     directory: str | None = None,
     members: dict[int, dict[str, Any]] | None = None,
+    peer: str | None = None,
     redis: str | None = None,
     admin: str | None = None,
+    token: str | None = None,
     overrides: dict[str, str] | None = None,
 ) -> Settings:
     """Settings from a file's contents and from flags, which win.
@@ -107,11 +138,13 @@ def parse_settings(
     Raises:
         InvalidArgument: something is missing, unknown or makes no sense; the message names it.
     """
-    unknown = sorted(set(table) - {"cluster", "id", "directory", "members", "config"})
+    unknown = sorted(set(table) - {"cluster", "id", "directory", "members", "config", "admin_token_file"})
     if unknown:
         raise InvalidArgument(f"unknown settings: {', '.join(unknown)}", field=unknown[0])
     named = member_tables(table.get("members", {})) | (members or {})
     own_id = table.get("id") if member_id is None else member_id
+    if isinstance(own_id, int) and peer is not None:
+        named[own_id] = {**named.get(own_id, {}), "peer": peer}
     if not isinstance(own_id, int) or own_id not in named:
         known = ", ".join(map(str, sorted(named))) or "none"
         raise InvalidArgument(f"id: this member must be one of the members ({known}); say --id", field="id")
@@ -131,7 +164,19 @@ def parse_settings(
         directory=Path(where),
         members=found,
         config=parse_config(table.get("config", {}), overrides or {}),
+        admin_token=admin_token(table) if token is None else check_token(token),
     )
+
+
+def admin_token(table: dict[str, Any]) -> str | None:
+    """The token in the file that the settings name; None: they name none."""
+    name = table.get("admin_token_file")
+    if name is None:
+        return None
+    try:
+        return check_token(Path(name).read_text(encoding="utf-8").strip())
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"admin_token_file: cannot read {name}: {error}", field="admin_token_file") from error
 
 
 def member_tables(table: Any) -> dict[int, dict[str, Any]]:

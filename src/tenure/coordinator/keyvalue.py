@@ -107,7 +107,6 @@ class KeyValue:
 
     def __init__(self, coordinator: Coordinator, machine: KeyValueMachine) -> None:
         self._coordinator = coordinator
-        self._try_lease_read = coordinator.try_lease_read
         self._machine = machine
         self._commands = Commands()
 
@@ -145,7 +144,7 @@ class KeyValue:
         return seconds(settled(left_ms))
 
     def _fence(self, timeout: float | None) -> int:
-        if self._try_lease_read() is not None:
+        if self._coordinator.try_lease_read() is not None:
             return LED
         self._coordinator.linearizable_read(timeout=timeout)
         return CONFIRMED
@@ -270,7 +269,7 @@ class AsyncKeyValue:
     def __init__(
         self, coordinator: Coordinator, engine: AsyncEngine, machine: KeyValueMachine, commands: Commands
     ) -> None:
-        self._try_lease_read = coordinator.try_lease_read
+        self._coordinator = coordinator
         self._engine = engine
         self._machine = machine
         self._commands = commands
@@ -309,7 +308,7 @@ class AsyncKeyValue:
         return seconds(settled(left_ms))
 
     async def _fence(self, timeout_s: float | None) -> int:
-        if self._try_lease_read() is not None:
+        if self._coordinator.try_lease_read() is not None:
             return LED
         await self._engine.linearizable_read(timeout=timeout_s)
         return CONFIRMED

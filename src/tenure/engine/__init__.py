@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tenure.engine.protocol import (
+    Change,
     Command,
-    Configuration,
     Engine,
     LeaseProvider,
     LeaseReader,
+    MemberChange,
+    MemberInfo,
+    Members,
+    Membership,
     ProposalResult,
     State,
     StateMachine,
@@ -22,11 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncEngine",
+    "Change",
     "Command",
-    "Configuration",
     "Engine",
     "LeaseProvider",
     "LeaseReader",
+    "MemberChange",
+    "MemberInfo",
+    "Members",
+    "Membership",
     "NativeEngine",
     "ProposalResult",
     "State",

@@ -123,7 +123,8 @@ def test_status_and_configuration(three):
     assert status.counters["proposals"] >= 1
     configuration = leader.configuration()
     assert configuration.voters == (1, 2, 3)
-    assert dict(configuration.addresses) == three.members
+    assert {one.id: one.address for one in configuration.members} == three.members
+    assert [one.id for one in configuration.members if one.leader] == [leader.member_id]
 
 
 # ----------------------------------------------------------------------------------------------------------- leases

@@ -75,7 +75,8 @@ def test_health_follows_the_member():
 
 def test_other_paths_and_methods_are_refused(server):
     assert fetch(server, "/")[0] == 404
-    assert fetch(server, "/status", "POST")[0] == 501
+    assert fetch(server, "/status", "POST")[0] == 405
+    assert fetch(server, "/status", "PUT")[0] == 501
 
 
 def test_metrics_are_prometheus_text(server):

@@ -121,3 +121,25 @@ def test_a_cluster_is_its_name_or_its_uuid():
     identity = uuid.uuid4()
     assert cluster_uuid(str(identity)) == identity
     assert cluster_uuid("shop") == cluster_uuid("shop") != cluster_uuid("shed")
+
+
+def test_the_admin_token_comes_from_a_file_that_the_settings_name(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("correct-horse-battery-staple\n")
+    named = table() | {"admin_token_file": str(file)}
+    assert parse_settings(named, member_id=1).admin_token == "correct-horse-battery-staple"
+    assert parse_settings(named, member_id=1, token="another-horse-battery").admin_token == "another-horse-battery"
+    assert parse_settings(table(), member_id=1).admin_token is None
+
+
+@pytest.mark.parametrize("name", ["/nonexistent/token", 5, "/"])
+def test_a_token_file_that_cannot_be_read_is_named(name):
+    with pytest.raises(InvalidArgument) as caught:
+        parse_settings(table() | {"admin_token_file": name}, member_id=1)
+    assert caught.value.details["field"] == "admin_token_file"
+
+
+def test_the_own_address_may_be_said_by_itself():
+    settings = parse_settings({"cluster": "c"}, member_id=4, peer="127.0.0.1:7104", directory="d")
+    assert settings.own.peer == "127.0.0.1:7104"
+    assert parse_settings(table(), member_id=2, peer="127.0.0.1:1", directory="d").own.peer == "127.0.0.1:1"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import MappingProxyType
 
-from tenure.engine.protocol import Configuration, ProposalResult, State, Status
+from tenure.engine.protocol import Membership, ProposalResult, State, Status
 from tenure.errors import Closed, NotLeader, Timeout
 
 
@@ -73,8 +73,8 @@ class SingleProcessEngine:
             counters=MappingProxyType({}),
         )
 
-    def configuration(self) -> Configuration:
-        return Configuration(voters=(1,))
+    def configuration(self) -> Membership:
+        return Membership(index=0, voters=(1,))
 
     def close(self, *, graceful: bool = True, timeout: float | None = None) -> None:
         self.closed_with.append(graceful)
