@@ -75,7 +75,7 @@ class Config:
         segment_bytes: size of one file of the log.
         snapshot_every: commands between two snapshots of the state machine, after which the log forgets what it no
             longer needs; 0 takes none. State machines in Python take none: their log is never compacted.
-        max_snapshot_hold_bytes: of the log, and for each command 64 bytes more, that a leader keeps in memory for a
+        max_snapshot_hold_bytes: of the log, and for each command 256 bytes more, that a leader keeps in memory for a
             member that is at a snapshot. Above it the member is offered the latest snapshot and begins anew.
         fsync: "always", or "never": a power cut then loses acknowledged writes. For tests, and warns.
         stall_limit_s: a write that takes longer costs the leader its leadership. None: the election timeout.

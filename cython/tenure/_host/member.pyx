@@ -50,7 +50,6 @@ from tenure._raft.types cimport (
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
     ENTRY_NORMAL,
-    ENTRY_ROOM_BYTES,
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
@@ -75,6 +74,7 @@ from tenure._raft.types cimport (
 cdef enum:
     MAX_WRITES_IN_FLIGHT = 1024     # Readys handed to the log writer and not yet durable
     MAX_PENDING_READS = 131072      # of all callers of this member
+    ENTRY_COSTS_BYTES = 256         # what an entry costs a leader that keeps it, beside its command
 
 
 # ------------------------------------------------------------------------------------------------------------ events
@@ -603,7 +603,7 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
                 break
             m.snapshots.applied_bytes += entry.data.size
         m.unapplied_bytes -= entry_bytes(entry)
-        m.snapshots.total_bytes += ENTRY_ROOM_BYTES + entry_bytes(entry)
+        m.snapshots.total_bytes += ENTRY_COSTS_BYTES + entry_bytes(entry)
         settle(m, entry, value)
         last = entry.index
         blob_release(entry.data)

@@ -45,7 +45,7 @@ cdef enum:
     TRAILING_ENTRIES = 10000    # kept in memory behind the latest snapshot, at most `every`
     LAG_ENTRIES = 100000        # kept for an active member
     KEPT_BYTES = 64 << 20       # of entries kept in memory behind the latest snapshot
-    DROPPED_AT_ONCE = 4096      # entries
+    DROPPED_AT_ONCE = 4096      # entries, or a 32nd of them: each time all that stay are moved
     RETRY_NS = 2000000000       # after a snapshot that failed
 
 
@@ -110,7 +110,7 @@ cdef bint compact_some(Member* m) noexcept nogil:
     if target <= offset:
         m.snapshots.compact_to = 0
         return False
-    if raft_compact(m.raft, min(target, offset + DROPPED_AT_ONCE)) != OK:
+    if raft_compact(m.raft, min(target, offset + max(<uint64_t>DROPPED_AT_ONCE, m.raft.log.entries.size // 32))) != OK:
         m.snapshots.compact_to = 0
         return False
     return m.raft.log.offset < target

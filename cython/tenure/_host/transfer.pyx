@@ -457,11 +457,18 @@ cdef void on_gone(Member* m, uint64_t from_, const SnapshotData* head, int64_t m
 
 cdef bint transfer_adopt(Member* m, const Snapshot* snapshot) noexcept nogil:
     cdef Transfer* t = &m.transfer
+    cdef SnapshotJob* job
     cdef bint adopted
     if t.load == NULL or t.loaded.index != snapshot.index or t.loaded.term != snapshot.term:
         return False
     adopted = m.machine.load_adopt(m.machine.self, t.load) == MACHINE_OK
-    m.machine.load_close(t.load)
+    job = <SnapshotJob*>calloc(1, sizeof(SnapshotJob))
+    if job == NULL:
+        m.machine.load_close(t.load)
+    else:
+        job.machine = m.machine
+        job.load = t.load       # with what the machine held before: a lot to free
+        discard(m, job)
     t.load = NULL
     t.installing = snapshot.index
     m.snapshots.latest = snapshot[0]

@@ -19,6 +19,9 @@ cdef struct Directory:
 # STORAGE_BAD_DIRECTORY (foreign files, damaged identity), STORAGE_IO, STORAGE_FULL.
 cdef Directory* directory_open(
     const char* path, const uint8_t* cluster_id, uint64_t host_id, bint sync, StorageError* error) noexcept nogil
+# For reading only: nothing is locked, made or written. The directory's own identity is taken for right. Null with `error`, also
+# where another process has the lock.
+cdef Directory* directory_look(const char* path, StorageError* error) noexcept nogil
 # The log of this directory now exists and is durable: from now on its absence is a loss. 0 or an errno.
 cdef int directory_mark_log(Directory* directory) noexcept nogil
 cdef void directory_close(Directory* directory) noexcept nogil

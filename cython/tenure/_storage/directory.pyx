@@ -16,8 +16,9 @@ from tenure._storage.error cimport (
     StorageError, storage_code_of, storage_error_set,
 )
 from tenure._storage.file_seam cimport (
-    PATH_BYTES, FileName, directory_list, directory_make, directory_sync, directory_sync_name, file_close, file_exists,
-    file_lock, file_lock_sign, file_open, file_read, file_rename, file_size, file_sync, file_unlock, file_write, path_join,
+    OPEN_CREATE, OPEN_READ_ONLY, PATH_BYTES, FileName, directory_list, directory_make, directory_sync,
+    directory_sync_name, file_close, file_exists, file_is_locked, file_lock, file_lock_sign, file_open, file_read,
+    file_rename, file_size, file_sync, file_unlock, file_write, path_join,
 )
 from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
 
@@ -41,7 +42,7 @@ cdef int write_identity(const Directory* directory) noexcept nogil:
     identity.start_counter = directory.start_counter
     identity.flags = IDENTITY_HAS_LOG if directory.has_log else 0
     identity.checksum = file_header_checksum(&identity, sizeof(identity))
-    result = file_open(temporary, True, &fd)
+    result = file_open(temporary, OPEN_CREATE, &fd)
     if result != 0:
         return result
     result = file_write(fd, &identity, sizeof(identity), 0)
@@ -84,8 +85,8 @@ cdef bint check_empty(const Directory* directory, StorageError* error) noexcept 
     return result == 0
 
 
-cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogil:
-    """Compare the identity with what the caller expects; a new directory gets one by `write_identity` later."""
+cdef bint load_identity(Directory* directory, StorageError* error) noexcept nogil:
+    """Take over what the identity says; `fresh` where there is none."""
     cdef char path[PATH_BYTES]
     cdef IdentityFile identity
     cdef bint exists = False
@@ -97,9 +98,9 @@ cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogi
     result = file_exists(path, &exists)
     directory.fresh = not exists
     if result == 0 and not exists:
-        return check_empty(directory, error)
+        return True
     if result == 0:
-        result = file_open(path, False, &fd)
+        result = file_open(path, OPEN_READ_ONLY, &fd)
         if result == 0:
             result = file_size(fd, &size)
             if result == 0:
@@ -116,11 +117,25 @@ cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogi
     if identity.version > FORMAT_VERSION:
         storage_error_set(error, STORAGE_NEWER_FORMAT, FORMAT_VERSION, identity.version, path)
         return False
-    if memcmp(identity.cluster_id, directory.cluster_id, 16) != 0 or identity.host_id != directory.host_id:
-        storage_error_set(error, STORAGE_FOREIGN, 0, 0, path)
-        return False
+    memcpy(directory.cluster_id, identity.cluster_id, 16)
+    directory.host_id = identity.host_id
     directory.start_counter = identity.start_counter
     directory.has_log = (identity.flags & IDENTITY_HAS_LOG) != 0
+    return True
+
+
+cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogil:
+    """Compare the identity with what the caller expects; a new directory gets one by `write_identity` later."""
+    cdef char path[PATH_BYTES]
+    cdef Directory expected = directory[0]
+    if not load_identity(directory, error):
+        return False
+    if directory.fresh:
+        return check_empty(directory, error)
+    if memcmp(directory.cluster_id, expected.cluster_id, 16) != 0 or directory.host_id != expected.host_id:
+        path_join(path, directory.path, b"identity")
+        storage_error_set(error, STORAGE_FOREIGN, 0, 0, path)
+        return False
     return True
 
 
@@ -168,6 +183,35 @@ cdef Directory* directory_open(
         if result == 0:
             return directory
         storage_error_set(error, storage_code_of(result), result, 0, path)
+    directory_close(directory)
+    return NULL
+
+
+cdef Directory* directory_look(const char* path, StorageError* error) noexcept nogil:
+    cdef Directory* directory
+    cdef char lock[PATH_BYTES]
+    cdef bint locked = False
+    cdef int result
+    memset(error, 0, sizeof(StorageError))
+    if strlen(path) + ROOM_FOR_NAMES > sizeof(directory.path):
+        storage_error_set(error, STORAGE_IO, ENAMETOOLONG, 0, path)
+        return NULL
+    directory = <Directory*> calloc(1, sizeof(Directory))
+    if directory == NULL:
+        storage_error_set(error, STORAGE_MEMORY, 0, 0, path)
+        return NULL
+    memcpy(directory.path, path, strlen(path) + 1)
+    directory.lock_fd = -1
+    path_join(lock, path, b"lock")
+    result = file_is_locked(lock, &locked)
+    if result != 0:
+        storage_error_set(error, storage_code_of(result), result, 0, lock)
+    elif locked:
+        storage_error_set(error, STORAGE_LOCKED, 0, 0, lock)
+    elif load_identity(directory, error):
+        if not directory.fresh:
+            return directory
+        storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
     directory_close(directory)
     return NULL
 

@@ -28,7 +28,7 @@ from libcpp.atomic cimport atomic, memory_order_acquire, memory_order_release
 
 from tenure._core.vec cimport Vec
 from tenure._storage.file_seam cimport (
-    PATH_BYTES, FileHooks, FileName, file_hooks_install, file_hooks_production,
+    OPEN_CREATE, OPEN_EXISTING, PATH_BYTES, FileHooks, FileName, OpenHow, file_hooks_install, file_hooks_production,
 )
 
 import errno as errno_names
@@ -343,7 +343,7 @@ cdef void drop_everything() noexcept nogil:
 
 # ---- the table ----
 
-cdef int faulty_open(const char* path, bint create, int* fd) noexcept nogil:
+cdef int faulty_open(const char* path, OpenHow how, int* fd) noexcept nogil:
     cdef char name[PATH_BYTES]
     cdef uint64_t call
     cdef int nameless, result, mine
@@ -351,7 +351,7 @@ cdef int faulty_open(const char* path, bint create, int* fd) noexcept nogil:
     faults_lock()
     result = meet(OPEN, &call)
     if result == 0 and not holding:
-        result = real.open(path, create, fd)
+        result = real.open(path, how, fd)
     elif result == 0:
         if resolve(path, name, &nameless):
             result = 0
@@ -361,13 +361,13 @@ cdef int faulty_open(const char* path, bint create, int* fd) noexcept nogil:
             else:
                 result = real.exists(name, &exists)
                 if result == 0 and exists:
-                    result = real.open(name, False, fd)
+                    result = real.open(name, OPEN_EXISTING, fd)
             if result == 0 and exists and fd[0] < 0:
                 result = last_errno()
-            if result == 0 and exists and create:
+            if result == 0 and exists and how == OPEN_CREATE:
                 result = hold(fd[0], HELD_TRUNCATE, NULL, 0, 0)
         if result == 0 and not exists:
-            if not create:
+            if how != OPEN_CREATE:
                 result = ENOENT
             else:
                 copy_path(name, path)

@@ -11,14 +11,18 @@ from tenure._core.vec cimport Vec
 cdef enum:
     PATH_BYTES = 512
 
+cdef enum OpenHow:
+    OPEN_EXISTING = 0           # for reading and writing, as the next
+    OPEN_CREATE = 1             # makes the file where it is missing, and empties it where it is not
+    OPEN_READ_ONLY = 2
+
 cdef struct FileName:
     char text[256]
 
 # folder/name in PATH_BYTES; what does not fit is cut (directory_open leaves room for every name of ours)
 cdef void path_join(char* into, const char* folder, const char* name) noexcept nogil
 
-# Opens for reading and writing. `create`: makes the file where it is missing, and empties it where it is not.
-cdef int file_open(const char* path, bint create, int* fd) noexcept nogil
+cdef int file_open(const char* path, OpenHow how, int* fd) noexcept nogil
 cdef void file_close(int fd) noexcept nogil
 cdef int file_size(int fd, uint64_t* size) noexcept nogil
 cdef int file_read(int fd, void* into, size_t size, uint64_t offset, size_t* got) noexcept nogil    # less only at the end
@@ -39,12 +43,14 @@ cdef int directory_list(const char* path, Vec[FileName]* names) noexcept nogil
 # another has it. `file_unlock` ends it for all of them, and closes the descriptor.
 cdef int file_lock(const char* path, int* fd) noexcept nogil
 cdef void file_unlock(int fd) noexcept nogil
+# Whether anybody has the lock; nothing is made or written.
+cdef int file_is_locked(const char* path, bint* locked) noexcept nogil
 cdef void file_lock_sign(int fd) noexcept nogil                     # the owner's process id, for people: no promise
 
 
 # The seam: what tests put in place of the system calls. `file_faults.pyx` is the only one who does.
 cdef struct FileHooks:
-    int (*open)(const char* path, bint create, int* fd) noexcept nogil
+    int (*open)(const char* path, OpenHow how, int* fd) noexcept nogil
     void (*close)(int fd) noexcept nogil
     int (*size)(int fd, uint64_t* size) noexcept nogil
     ssize_t (*read)(int fd, void* into, size_t size, uint64_t offset) noexcept nogil            # or -errno

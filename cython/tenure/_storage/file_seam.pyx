@@ -33,6 +33,15 @@ cdef extern from *:
         lock.l_whence = SEEK_SET;
         return fcntl(fd, F_OFD_SETLK, &lock);
     }
+    static inline int holds_lock(int fd, int* locked) noexcept {
+        struct flock lock;
+        memset(&lock, 0, sizeof(lock));
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return -1;
+        *locked = lock.l_type != F_UNLCK;
+        return 0;
+    }
     static inline void forget_errno() noexcept { errno = 0; }
     static inline int size_of_file(int fd, unsigned long long* size) noexcept {
         struct stat found;
@@ -71,15 +80,17 @@ cdef extern from *:
     const short F_WRLCK
     const short F_UNLCK
     int lock_whole_file(int fd, short how) noexcept nogil
+    int holds_lock(int fd, bint* locked) noexcept nogil
     void forget_errno() noexcept nogil
     int size_of_file(int fd, unsigned long long* size) noexcept nogil
 
 
 # ---- the system calls ----
 
-cdef int system_open(const char* path, bint create, int* fd) noexcept nogil:
+cdef int system_open(const char* path, OpenHow how, int* fd) noexcept nogil:
+    cdef int flags = O_CLOEXEC | (O_RDONLY if how == OPEN_READ_ONLY else O_RDWR)
     while True:
-        fd[0] = posix_open(path, O_RDWR | O_CLOEXEC | (O_CREAT | O_TRUNC if create else 0), 0o600)
+        fd[0] = posix_open(path, flags | (O_CREAT | O_TRUNC if how == OPEN_CREATE else 0), 0o600)
         if fd[0] >= 0:
             return 0
         if errno != EINTR:
@@ -227,8 +238,8 @@ cdef void path_join(char* into, const char* folder, const char* name) noexcept n
     into[at] = 0
 
 
-cdef int file_open(const char* path, bint create, int* fd) noexcept nogil:
-    return table().open(path, create, fd)
+cdef int file_open(const char* path, OpenHow how, int* fd) noexcept nogil:
+    return table().open(path, how, fd)
 
 
 cdef void file_close(int fd) noexcept nogil:
@@ -351,6 +362,18 @@ cdef int file_lock(const char* path, int* fd) noexcept nogil:
 cdef void file_unlock(int fd) noexcept nogil:
     lock_whole_file(fd, F_UNLCK)    # closing alone does not, while a forked child has the descriptor too
     posix_close(fd)
+
+
+cdef int file_is_locked(const char* path, bint* locked) noexcept nogil:
+    cdef int result = 0
+    cdef int fd = posix_open(path, O_RDONLY | O_CLOEXEC, 0)
+    locked[0] = False
+    if fd < 0:
+        return 0 if errno == ENOENT else errno
+    if holds_lock(fd, locked) != 0:
+        result = errno
+    posix_close(fd)
+    return result
 
 
 cdef void file_lock_sign(int fd) noexcept nogil:

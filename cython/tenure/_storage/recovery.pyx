@@ -30,8 +30,8 @@ from tenure._storage.error cimport (
     STORAGE_BAD_DIRECTORY, STORAGE_CORRUPT, STORAGE_FOREIGN, STORAGE_MEMORY, STORAGE_NEWER_FORMAT,
 )
 from tenure._storage.file_seam cimport (
-    PATH_BYTES, FileName, directory_list, directory_sync, file_close, file_open, file_preallocate, file_read, file_size,
-    file_sync, file_unlink, file_write, path_join,
+    OPEN_EXISTING, OPEN_READ_ONLY, PATH_BYTES, FileName, directory_list, directory_sync, file_close, file_open,
+    file_preallocate, file_read, file_size, file_sync, file_unlink, file_write, path_join,
 )
 from tenure._storage.format cimport (
     BATCH_CLOSES, BATCH_MAGIC, FORMAT_VERSION, MAX_SEGMENT_BYTES, RECORD_ENTRY, RECORD_HARD_STATE, RECORD_IS_BASE,
@@ -52,23 +52,6 @@ cdef struct Replay:
     # were in segments that are gone, which is right only if a later snapshot covers them.
     RecoveredGroup found
     uint64_t base
-
-cdef struct Scan:
-    # One segment while it is read.
-    int fd
-    uint64_t size
-    uint64_t sequence
-    uint64_t salt
-    uint64_t capacity
-    uint64_t at                 # the end of the valid batches so far
-    uint64_t number             # of the next batch
-    uint64_t batches
-    uint64_t synced             # the highest synced offset that any header records
-    uint32_t previous
-    bint closed
-    bint dirty                  # something other than zeros stands behind the end
-    uint64_t dirty_end
-    char path[PATH_BYTES]
 
 cdef struct Recovery:
     Vec[Replay] groups          # sorted
@@ -268,7 +251,7 @@ cdef bint scan_open(Wal* wal, Scan* scan, uint64_t sequence) noexcept nogil:
     cdef int result
     memset(scan, 0, sizeof(Scan))
     segment_path(wal, sequence, scan.path)
-    result = file_open(scan.path, False, &scan.fd)
+    result = file_open(scan.path, OPEN_READ_ONLY if wal.read_only else OPEN_EXISTING, &scan.fd)
     if result != 0:
         scan.fd = -1
         wal_fail_errno(wal, result, 0, scan.path)
@@ -300,40 +283,52 @@ cdef bint scan_open(Wal* wal, Scan* scan, uint64_t sequence) noexcept nogil:
     return wal.error.code == 0
 
 
-cdef bint scan_batch(Wal* wal, Scan* scan, Recovery* recovery, uint32_t* flags, bint* found) noexcept nogil:
-    """Read the batch at `at`, if a valid one stands there, and replay it. False with the error filled in."""
-    cdef BatchHeader header
+cdef bint scan_read(Wal* wal, Scan* scan, BatchHeader* header, Vec[char]* body, bint* found) noexcept nogil:
     cdef size_t got = 0
-    cdef int result = file_read(scan.fd, &header, sizeof(header), scan.at, &got)
+    cdef int result = file_read(scan.fd, header, sizeof(BatchHeader), scan.at, &got)
     found[0] = False
     if result != 0:
         wal_fail_errno(wal, result, scan.at, scan.path)
         return False
     if (
-            got < sizeof(header) or not batch_header_stands(&header, scan.salt, scan.at)
-            or header.previous != scan.previous or header.body_bytes > scan.size - scan.at - sizeof(header)
+            got < sizeof(BatchHeader) or not batch_header_stands(header, scan.salt, scan.at)
+            or header.previous != scan.previous or header.body_bytes > scan.size - scan.at - sizeof(BatchHeader)
             or header.body_bytes % 8 != 0 or (scan.number != 0 and header.number != scan.number)):
         return True
-    if not recovery.body.reserve(header.body_bytes):
+    if not body.reserve(header.body_bytes):
         wal_fail(wal, STORAGE_MEMORY, 0, scan.at, scan.path)
         return False
-    result = file_read(scan.fd, recovery.body.data, header.body_bytes, scan.at + sizeof(header), &got)
+    body.size = header.body_bytes
+    result = file_read(scan.fd, body.data, header.body_bytes, scan.at + sizeof(BatchHeader), &got)
     if result != 0:
         wal_fail_errno(wal, result, scan.at, scan.path)
         return False
-    if got < header.body_bytes or crc32c(header.previous, recovery.body.data, header.body_bytes) != header.body_checksum:
+    found[0] = got == header.body_bytes and crc32c(header.previous, body.data, header.body_bytes) == header.body_checksum
+    return True
+
+
+cdef void scan_step(Scan* scan, const BatchHeader* header) noexcept nogil:
+    scan.synced = max(scan.synced, header.synced)
+    scan.at += sizeof(BatchHeader) + header.body_bytes
+    scan.previous = header.checksum
+    scan.number = header.number + 1
+    scan.batches += 1
+
+
+cdef bint scan_batch(Wal* wal, Scan* scan, Recovery* recovery, uint32_t* flags, bint* found) noexcept nogil:
+    """Read the batch at `at`, if a valid one stands there, and replay it. False with the error filled in."""
+    cdef BatchHeader header
+    cdef int result
+    if not scan_read(wal, scan, &header, &recovery.body, found):
+        return False
+    if not found[0]:
         return True
     result = replay_body(recovery, header.body_bytes, header.record_count)
     if result != 0:
         wal_fail(wal, result, 0, scan.at, scan.path)
         return False
-    found[0] = True
     flags[0] = header.flags
-    scan.synced = max(scan.synced, header.synced)
-    scan.at += sizeof(header) + header.body_bytes
-    scan.previous = header.checksum
-    scan.number = header.number + 1
-    scan.batches += 1
+    scan_step(scan, &header)
     return True
 
 
@@ -610,7 +605,11 @@ cdef bint recovery_run(Wal* wal, const Vec[uint64_t]* sequences) noexcept nogil:
         first -= 1
     done = read_segments(wal, sequences, first, &unclosed, &last, &recovery) and hand_over(wal, &recovery)
     wal.oldest_needed = recovery.oldest_needed
-    done = done and repair(wal, sequences, &unclosed, &last)
+    if done and wal.read_only:
+        wal.sequence = last.sequence
+        wal.torn_offset = last.at if last.dirty else 0
+    elif done:
+        done = repair(wal, sequences, &unclosed, &last)
     if unclosed.fd >= 0:
         file_close(unclosed.fd)
     if last.fd >= 0:

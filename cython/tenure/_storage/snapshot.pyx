@@ -29,8 +29,8 @@ from tenure._storage.error cimport (
     storage_error_set, storage_exception,
 )
 from tenure._storage.file_seam cimport (
-    FileName, directory_list, directory_sync, file_close, file_open, file_read, file_rename, file_size, file_sync,
-    file_truncate, file_unlink, file_write, path_join,
+    OPEN_CREATE, OPEN_EXISTING, OPEN_READ_ONLY, FileName, directory_list, directory_sync, file_close, file_open,
+    file_read, file_rename, file_size, file_sync, file_truncate, file_unlink, file_write, path_join,
 )
 from tenure._storage.format cimport (
     SNAPSHOT_VERSION, ChunkHeader, SnapshotFooter, SnapshotHeader, file_header_checksum,
@@ -257,7 +257,7 @@ cdef SnapshotSink* sink_new(
 
 cdef SnapshotSink* sink_open(SnapshotSink* sink, bint create, StorageError* error) noexcept nogil:
     """The sink, or null: then it is gone."""
-    cdef int result = file_open(sink.temporary, create, &sink.fd)
+    cdef int result = file_open(sink.temporary, OPEN_CREATE if create else OPEN_EXISTING, &sink.fd)
     if result == 0:
         return sink
     failed(error, result, sink.temporary)
@@ -514,7 +514,7 @@ cdef SnapshotSource* open_path(
         return NULL
     source.fd = -1
     memcpy(source.path, path, sizeof(source.path))
-    result = file_open(source.path, False, &source.fd)
+    result = file_open(source.path, OPEN_READ_ONLY, &source.fd)
     if result == 0:
         result = file_size(source.fd, &source.size)
     else:
@@ -722,6 +722,31 @@ cdef class SnapshotFolder:
         finally:
             with nogil:
                 snapshot_sink_close(sink)
+
+    def verify(self, uint32_t group, uint64_t index, uint64_t term) -> tuple[records.Snapshot, int, int]:
+        """Read a file to its end and keep nothing of it: what it says of itself, its size, the bytes of state in it."""
+        cdef SnapshotName name
+        cdef StorageError error
+        cdef SnapshotSource* source
+        cdef Vec[char] chunk
+        cdef int code = STORAGE_OK
+        name.index, name.term = index, term
+        memset(&chunk, 0, sizeof(chunk))
+        with nogil:
+            source = snapshot_open(&self.directory, group, &name, &error)
+        if source == NULL:
+            raise storage_exception(&error)
+        try:
+            with nogil:
+                code = snapshot_read(source, &chunk)
+                while code == STORAGE_OK and chunk.size:
+                    code = snapshot_read(source, &chunk)
+            if code != STORAGE_OK:
+                raise storage_exception(&source.error)
+            return snapshot_record(&source.snapshot), source.size, source.payload_bytes
+        finally:
+            chunk.release()
+            snapshot_source_close(source)
 
     def read(self, uint32_t group, uint64_t index, uint64_t term) -> tuple[records.Snapshot, bytes]:
         """The whole of a file, checked to its end."""

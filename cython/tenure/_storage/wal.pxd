@@ -29,6 +29,7 @@ cdef struct Wal:
     Directory* directory
     uint64_t segment_bytes
     bint sync
+    bint read_only              # only looked at: nothing is repaired
     StorageError error          # code 0 = alive
     int fd                      # the current segment
     char path[512]
@@ -75,3 +76,5 @@ cdef const StorageError* wal_error(Wal* wal) noexcept nogil
 cdef uint64_t wal_syncs(Wal* wal) noexcept nogil
 cdef uint64_t wal_bytes(Wal* wal) noexcept nogil
 cdef void wal_close(Wal* wal) noexcept nogil
+
+cdef object recovered_group(RecoveredGroup* found)      # as Python sees it

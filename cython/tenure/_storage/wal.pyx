@@ -33,8 +33,8 @@ from tenure._storage.error cimport (
     storage_error_set, storage_exception,
 )
 from tenure._storage.file_seam cimport (
-    PATH_BYTES, directory_sync, file_close, file_open, file_preallocate, file_rename, file_sync, file_unlink, file_write,
-    path_join,
+    OPEN_CREATE, PATH_BYTES, directory_sync, file_close, file_open, file_preallocate, file_rename, file_sync, file_unlink,
+    file_write, path_join,
 )
 from tenure._storage.format cimport (
     FORMAT_VERSION, RECORD_ENTRY, RECORD_HARD_STATE, RECORD_IS_BASE, RECORD_LAST_INDEX, RECORD_OLDEST_NEEDED,
@@ -200,7 +200,7 @@ cdef int begin_segment(Wal* wal, const Vec[char]* body, uint32_t body_records) n
     batch = <BatchHeader*> (image.data + sizeof(SegmentHeader))
     batch_seal(&next, batch, image.size - head, records, 0)
 
-    result = file_open(temporary, True, &next.fd)
+    result = file_open(temporary, OPEN_CREATE, &next.fd)
     if result != 0:
         image.release()
         return result

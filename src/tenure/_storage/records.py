@@ -41,3 +41,38 @@ class RecoveredGroup(NamedTuple):
     hard: HardState
     snapshot: Snapshot | None
     entries: list[Entry]
+
+
+class Record(NamedTuple):
+    """One record of a batch: `what` is "hard_state", "entry", "snapshot", "last_index" or "oldest_needed"."""
+
+    what: str
+    group: int
+    repeated: bool  # of an older segment: read only where that is gone
+    value: HardState | Entry | Snapshot | int
+    size: int  # of an entry's payload, whether it was asked for or not
+
+
+class Batch(NamedTuple):
+    """What was written and synced at once."""
+
+    offset: int
+    size: int
+    number: int
+    synced: int  # what was known to be durable then
+    closes: bool  # the last one of its segment
+    records: list[Record]
+
+
+class Segment(NamedTuple):
+    """One file of the log, as far as it was read."""
+
+    name: str
+    sequence: int
+    size: int
+    capacity: int
+    oldest_needed: int
+    end: int  # of its last sound batch
+    batches: int
+    closed: bool
+    torn: bool  # something that was never acknowledged stands behind the end

@@ -23,6 +23,7 @@ COMMANDS = {
     "snapshot": ("tenure.cli.leadership:snapshot", "Have a running member take a snapshot now."),
     "recover": ("tenure.cli.recover:recover", "Make a new cluster of one surviving member."),
     "bench": ("tenure.cli.bench:bench", "Measure this machine: leases, rounds, writes, side by side."),
+    "log": ("tenure.cli.log:log", "Look at the log and the snapshots of a member that is not running."),
     "check-history": ("tenure.cli.check_history:check_history", "Is a history of operations linearizable?"),
 }
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure._net.endpoint import decode_message, encode_message
-from tenure._raft.node import MESSAGE_TYPES, Configuration, Entry, Message, Snapshot
+from tenure._raft.node import MESSAGE_TYPES, Configuration, Entry, Message, RawNode, Snapshot
 
 U64 = st.integers(0, 2**64 - 1)
 I64 = st.integers(-(2**63), 2**63 - 1)
@@ -46,6 +46,32 @@ def test_round_trip(message: Message) -> None:
     decoded = decode_message(encode_message(message))
     assert decoded is not None
     assert fields(decoded) == fields(message)
+
+
+@given(
+    payloads=st.lists(st.binary(max_size=300), min_size=2, max_size=30),
+    compacted=st.integers(1, 29),
+    outlives=st.booleans(),
+)
+def test_entries_that_came_together_are_kept_and_dropped_one_by_one(payloads, compacted, outlives) -> None:
+    """They stand in one block of memory, which goes with the last of them; the message may go first, or last."""
+    sent = [Entry(1, 1 + offset, data) for offset, data in enumerate(payloads)]
+    message = decode_message(encode_message(Message("MsgApp", from_=2, to=1, term=1, commit=len(sent), entries=sent)))
+    node = RawNode(1, voters=(1, 2, 3), promise_ns=0, async_storage=False, now_ns=1)
+    node.step(message, 1)
+    if not outlives:
+        del message
+    ready = node.ready()
+    assert ready.committed == tuple(sent)
+    node.appended(ready.number, 1)
+    node.applied_to(len(sent), 1)
+    del ready
+    compacted = min(compacted, len(sent) - 1)
+    node.compact(compacted)
+    assert node.entries == tuple(sent[compacted:])
+    if outlives:
+        del node
+        assert message.entries == tuple(sent)
 
 
 @given(messages(), st.data())
