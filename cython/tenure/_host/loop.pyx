@@ -50,8 +50,10 @@ from tenure._core.wakeup cimport (
     loop_wakeup_open,
     wakeup_notify,
 )
+from tenure._host.divergence cimport DATA_HASHES, divergence_agrees, divergence_group, divergence_tick
 from tenure._host.member cimport (
     OUTCOME_CLOSED,
+    OUTCOME_DIVERGED,
     OUTCOME_FAILED,
     OUTCOME_UNKNOWN,
     ApplyBatch,
@@ -186,6 +188,10 @@ cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* 
             m = member_of(host, snapshots_data_group(bytes))
         if m != NULL:
             snapshots_data(m, peer, bytes, size, clock_monotonic_ns())
+    elif kind == DATA_HASHES:
+        m = member_of(host, divergence_group(bytes, size))
+        if m != NULL and not divergence_agrees(m, peer, bytes, size):
+            member_fail(m, OUTCOME_DIVERGED, OUTCOME_UNKNOWN)
     elif host.front != NULL:
         front_data(host.front, peer, kind, bytes, size)
     else:
@@ -329,6 +335,7 @@ cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
             for _n in range(count):
                 member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
             snapshots_tick(host.members.data[i], now_ns, monotonic_ns)
+            divergence_tick(host.members.data[i], monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
     if host.front != NULL:
         front_tick(host.front, monotonic_ns)

@@ -23,6 +23,7 @@ from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_capacity, queue_push, queue_size
 from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR
 from tenure._core.wakeup cimport wakeup_notify
+from tenure._host.divergence cimport divergence_note
 from tenure._host.snapshots cimport snapshots_adopt, snapshots_release, snapshots_rest
 from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_has_room, writer_push
@@ -204,6 +205,7 @@ cdef void release_outgoing(Member* m, int64_t now_ns) noexcept nogil:
     raft_appended(m.raft, number, now_ns)
     if m.snapshots.installing != 0 and m.raft.log.applied >= m.snapshots.installing:
         applied_publish(m.applied, m.raft.log.applied)
+        divergence_note(m)
         m.snapshots.installing = 0
     for i in range(done):
         for k in range(m.outgoing.data[i].after_append.size):
@@ -417,6 +419,7 @@ cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     cdef size_t i
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
+    divergence_note(m)
     for i in range(m.answers.size):
         caller_answer(
             &m.answers.data[i].caller, OUTCOME_OK, m.answers.data[i].index, m.answers.data[i].term, m.raft.lead,

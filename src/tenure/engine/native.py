@@ -145,7 +145,7 @@ class NativeEngine:
         self._port = core.port
         self._redis_host = options["redis_listen"][0].decode() if "redis_listen" in options else None
         self._outcomes = Outcomes(
-            self._members, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"])
+            self._members, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"]), core.gauges
         )
         self._lease_duration_ns = max(0, config.lease_ns - max(1, granularity_ns())) if config.lease_ns else 0
         self.attempt_s = config.election_timeout_s
