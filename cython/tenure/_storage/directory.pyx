@@ -5,6 +5,7 @@ for people), and `identity`, replaced as a whole (temporary name, sync, rename, 
 One thread at a time; owns the lock; never touches a directory that is not certainly its own.
 """
 
+cimport cython
 from libc.errno cimport EACCES, EAGAIN, ENAMETOOLONG
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -13,13 +14,17 @@ from libc.string cimport memcmp, memcpy, memset, strcmp, strlen, strncmp
 from tenure._core.vec cimport Vec
 from tenure._storage.error cimport (
     STORAGE_BAD_DIRECTORY, STORAGE_FOREIGN, STORAGE_IO, STORAGE_LOCKED, STORAGE_MEMORY, STORAGE_NEWER_FORMAT,
-    StorageError, storage_code_of, storage_error_set,
+    StorageError, storage_code_of, storage_error_set, storage_exception,
 )
 from tenure._storage.file_seam cimport (
     PATH_BYTES, FileName, directory_list, directory_make, directory_sync, directory_sync_name, file_close, file_exists,
     file_lock, file_lock_sign, file_open, file_read, file_rename, file_size, file_sync, file_unlock, file_write, path_join,
 )
 from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
+
+import os
+
+from tenure.errors import InvalidArgument
 
 cdef enum:
     ROOM_FOR_NAMES = 64         # of the files in a directory, behind its own path
@@ -84,38 +89,48 @@ cdef bint check_empty(const Directory* directory, StorageError* error) noexcept 
     return result == 0
 
 
-cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogil:
-    """Compare the identity with what the caller expects; a new directory gets one by `write_identity` later."""
-    cdef char path[PATH_BYTES]
-    cdef IdentityFile identity
-    cdef bint exists = False
+cdef bint load_identity(const char* path, IdentityFile* identity, bint* exists, StorageError* error) noexcept nogil:
+    """Read an identity file and see that it is whole. False with the error filled in; one that is not there is none."""
     cdef uint64_t size = 0
     cdef size_t got = 0
     cdef int fd
     cdef int result
-    path_join(path, directory.path, b"identity")
-    result = file_exists(path, &exists)
-    directory.fresh = not exists
-    if result == 0 and not exists:
-        return check_empty(directory, error)
+    exists[0] = False
+    result = file_exists(path, exists)
+    if result == 0 and not exists[0]:
+        return True
     if result == 0:
         result = file_open(path, False, &fd)
         if result == 0:
             result = file_size(fd, &size)
             if result == 0:
-                result = file_read(fd, &identity, sizeof(identity), 0, &got)
+                result = file_read(fd, identity, sizeof(IdentityFile), 0, &got)
             file_close(fd)
     if result != 0:
         storage_error_set(error, storage_code_of(result), result, 0, path)
         return False
     if (
-            got < sizeof(identity) or memcmp(identity.magic, b"tenureID", 8) != 0
-            or identity.checksum != file_header_checksum(&identity, sizeof(identity))):
+            got < sizeof(IdentityFile) or memcmp(identity.magic, b"tenureID", 8) != 0
+            or identity.checksum != file_header_checksum(identity, sizeof(IdentityFile))):
         storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
         return False
     if identity.version > FORMAT_VERSION:
         storage_error_set(error, STORAGE_NEWER_FORMAT, FORMAT_VERSION, identity.version, path)
         return False
+    return True
+
+
+cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogil:
+    """Compare the identity with what the caller expects; a new directory gets one by `write_identity` later."""
+    cdef char path[PATH_BYTES]
+    cdef IdentityFile identity
+    cdef bint exists = False
+    path_join(path, directory.path, b"identity")
+    if not load_identity(path, &identity, &exists, error):
+        return False
+    directory.fresh = not exists
+    if not exists:
+        return check_empty(directory, error)
     if memcmp(identity.cluster_id, directory.cluster_id, 16) != 0 or identity.host_id != directory.host_id:
         storage_error_set(error, STORAGE_FOREIGN, 0, 0, path)
         return False
@@ -185,3 +200,66 @@ cdef void directory_close(Directory* directory) noexcept nogil:
     if directory.lock_fd >= 0:
         file_unlock(directory.lock_fd)
     free(directory)
+
+
+# ---- edge: tools that look at a directory before they open it ----
+
+def identity_of(path) -> tuple[bytes, int, int] | None:
+    """Whose directory this is: (cluster id, host id, how often it was started); None where no identity is.
+
+    Raises:
+        StorageError: and its kinds: the identity cannot be read, is damaged, or was written by a newer tenure.
+    """
+    cdef bytes name = os.fsencode(os.path.join(path, "identity"))
+    cdef const char* c_name = name
+    cdef IdentityFile identity
+    cdef StorageError error
+    cdef bint exists = False, read
+    if len(name) >= PATH_BYTES:
+        raise InvalidArgument("the path is too long")
+    memset(&error, 0, sizeof(error))
+    with nogil:
+        read = load_identity(c_name, &identity, &exists, &error)
+    if not read:
+        raise storage_exception(&error)
+    return ((<char*> identity.cluster_id)[:16], identity.host_id, identity.start_counter) if exists else None
+
+
+@cython.final
+cdef class DirectoryLock:
+    """The lock of a directory, held from construction until `close`: nobody opens the directory meanwhile."""
+
+    cdef int fd
+
+    def __cinit__(self, path):
+        cdef bytes name = os.fsencode(path)
+        cdef Directory directory
+        cdef StorageError error
+        cdef bint taken
+        if <size_t> len(name) + ROOM_FOR_NAMES > sizeof(directory.path):
+            raise InvalidArgument("the path is too long")
+        self.fd = -1
+        memset(&directory, 0, sizeof(directory))
+        memset(&error, 0, sizeof(error))
+        memcpy(directory.path, <const char*> name, len(name))
+        with nogil:
+            taken = take_lock(&directory, &error)
+        if not taken:
+            raise storage_exception(&error)
+        self.fd = directory.lock_fd
+        file_lock_sign(self.fd)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        """Give the directory free. May be repeated."""
+        if self.fd >= 0:
+            file_unlock(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> DirectoryLock:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
