@@ -402,7 +402,8 @@ class Cluster:
             "max_inflight_bytes": UNLIMITED_BYTES,
             "max_uncommitted_bytes": UNLIMITED_BYTES,
             "async_storage": asynchronous,
-            "step_down_on_removal": False,
+            "on_removal": "stay",
+            "commit_in_votes": False,
             "promise_ns": 0,
             "guards_off": self.guards_off,
         }
@@ -442,7 +443,11 @@ class Cluster:
             case "disable-conf-change-validation":
                 config["disable_change_validation"] = value == "true"
             case "step-down-on-removal":
-                config["step_down_on_removal"] = value == "true"
+                config["on_removal"] = "step-down" if value == "true" else "stay"
+            case "on-removal":
+                config["on_removal"] = value
+            case "commit-in-votes":
+                config["commit_in_votes"] = value == "true"
             case _:
                 raise BadTranscript(f"unknown option {key}")
 

@@ -39,8 +39,10 @@ cdef class HostCore:
     cdef readonly Fence fence
 
     cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1
+    cdef int open_roster(self, list roster, dict addresses) except -1
     cdef int open_member(
-        self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t snapshot_every) except -1
+        self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t base_index,
+        uint64_t snapshot_every) except -1
     cdef int open_state(self, RecoveredGroup* found, Snapshot* chosen) except -1
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
     cdef int open_front(self, NativeMachine machine, dict options) except -1

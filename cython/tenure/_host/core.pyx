@@ -8,12 +8,13 @@ method says so, and the child's copy of the lease is cleared already.
 
 import logging
 import os
+import struct
 import weakref
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed, memory_order_release
@@ -37,9 +38,12 @@ from tenure._core.wakeup cimport (
 from tenure._host.loop cimport (
     SUBMIT_APPLIED,
     SUBMIT_CAMPAIGN,
+    SUBMIT_CHANGE,
     SUBMIT_FAIL,
+    SUBMIT_MEMBERS,
     SUBMIT_PROPOSE,
     SUBMIT_READ,
+    SUBMIT_SNAPSHOT,
     SUBMIT_STEP_DOWN,
     SUBMIT_TRANSFER,
     HostConfig,
@@ -53,17 +57,22 @@ from tenure._host.loop cimport (
     submission_free,
 )
 from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
+from tenure._host.neighbours cimport neighbours_follow
 from tenure._host.redis_front cimport front_open
 from tenure._host.redis_types cimport FrontConfig, FrontGauges
+from tenure._host.roster cimport ROSTER_FULL, ROSTER_MALFORMED, RosterCode, RosterView, roster_set
 from tenure._host.snapshots cimport snapshots_load
+from tenure._host.timekeeper cimport keeper_new
 from tenure._host.waiter cimport (
     Waiter, inbox_new, inbox_release, inbox_retain, waiter_free, waiter_new, waiter_release, waiter_wait,
 )
+from tenure._kv.codec cimport VALUE_LIMIT_BYTES
 from tenure._kv.machine cimport KeyValueMachine
-from tenure._net.transport cimport TransportConfig, transport_add_peer, transport_port
+from tenure._net.transport cimport TransportConfig, transport_port
+from tenure._raft.conf_change cimport conf_change_check, conf_change_encode
 from tenure._raft.raft cimport raft_default_config, raft_new, raft_note_snapshot
 from tenure._raft.state cimport RaftConfig
-from tenure._raft.types cimport MAX_MEMBERS, OK, Configuration, Entry, Snapshot
+from tenure._raft.types cimport MAX_CHANGES, MAX_MEMBERS, OK, ConfChange, Configuration, Entry, Snapshot
 from tenure._storage.directory cimport directory_open
 from tenure._storage.error cimport STORAGE_OK, StorageError, storage_exception
 from tenure._storage.wal cimport (
@@ -79,6 +88,8 @@ READ = SUBMIT_READ
 TRANSFER = SUBMIT_TRANSFER
 STEP_DOWN = SUBMIT_STEP_DOWN
 CAMPAIGN = SUBMIT_CAMPAIGN
+CHANGE = SUBMIT_CHANGE
+SNAPSHOT = SUBMIT_SNAPSHOT
 
 cdef enum:
     INBOX = 65536
@@ -193,8 +204,8 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     left.pop("redis_listen", None)
     left.pop("redis_password", None)
     front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
-    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", 512 << 20)
-    front.limits.request_bytes = left.pop("redis_max_request_bytes", 1 << 30)
+    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", VALUE_LIMIT_BYTES)
+    front.limits.request_bytes = left.pop("redis_max_request_bytes", 2 * VALUE_LIMIT_BYTES)
     front.max_clients = left.pop("redis_max_clients", 10000)
     front.max_ops = left.pop("redis_max_pending", 1024)
     front.max_output_bytes = left.pop("redis_max_output_bytes", 1 << 20)
@@ -202,6 +213,26 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     if left:
         raise TypeError(f"unknown options: {', '.join(sorted(left))}")
     return 0
+
+
+cdef dict decode_members(bytes data):
+    cdef RosterView view = RosterView()
+    cdef list ids = []
+    cdef int _i
+    index, last_index, auto_leave = struct.unpack_from("<QQB", data)
+    at = 17
+    for _i in range(4):
+        (count,) = struct.unpack_from("<H", data, at)
+        ids.append(struct.unpack_from(f"<{count}Q", data, at + 2))
+        at += 2 + 8 * count
+    (count,) = struct.unpack_from("<H", data, at)
+    at += 2
+    progress = {id: (match, bool(active)) for id, match, active in struct.iter_unpack("<QQB", data[at:at + 17 * count])}
+    view.merge(data[at + 17 * count:])
+    return {
+        "index": index, "last_index": last_index, "auto_leave": bool(auto_leave), "voters": ids[0], "outgoing": ids[1],
+        "learners": ids[2], "learners_next": ids[3], "progress": progress, "roster": view.entries(),
+    }
 
 
 class CoreError(Exception):
@@ -230,11 +261,14 @@ cdef class HostCore:
     """One member of one group: its threads, its log on disk, its sockets."""
 
     def __cinit__(self, NativeMachine machine, *, str directory not None, bytes cluster_id not None, uint64_t member_id,
-                  dict addresses not None, tuple voters not None, tuple learners not None, dict options not None):
+                  dict addresses not None, tuple voters not None, tuple learners not None, dict options not None,
+                  list roster=None, uint64_t base_index=0):
         """
         Args:
             machine: a NativeMachine, or None for entries to be pulled with `next_batch`.
             addresses: member id -> (numeric address, port), this member's own (where it listens) included.
+            voters, learners: the configuration at `base_index`; changes in the log up to there count no more.
+            roster: (member id, index of the log, b"address:port"), numeric, or b"" for one that was removed; None: `addresses`.
             options: settings by name; see `set_options`.
 
         Raises:
@@ -262,7 +296,8 @@ cdef class HostCore:
         if self.host == NULL:
             raise MemoryError("no memory, or no file descriptors left, for a host")
         self.open_log(directory, cluster_id, &wal)
-        self.open_member(machine, &raft, voters, learners, wal.snapshot_every)
+        self.open_roster(roster, addresses)
+        self.open_member(machine, &raft, voters, learners, base_index, wal.snapshot_every)
         self.open_network(addresses, &transport)
         self.open_front(machine, options)
 
@@ -311,8 +346,26 @@ cdef class HostCore:
         self.member.gauges.snapshots_damaged.store(damaged, memory_order_relaxed)
         return 0
 
+    cdef int open_roster(self, list roster, dict addresses) except -1:
+        cdef RosterCode code
+        cdef bytes address
+        self.host.neighbours.self_id = self.member_id
+        if roster is None:
+            roster = [
+                (id, 0, b"[%b]:%d" % (host, port) if b":" in host else b"%b:%d" % (host, port))
+                for id, (host, port) in addresses.items() if id != self.member_id
+            ]
+        for id, index, address in roster:
+            code = roster_set(&self.host.neighbours.roster, id, index, address, len(address))
+            if code == ROSTER_MALFORMED:
+                raise ValueError(f"{address!r} is no address of member {id}")
+            if code == ROSTER_FULL:
+                raise ValueError("too many members")
+        return 0
+
     cdef int open_member(
-            self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t snapshot_every
+            self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t base_index,
+            uint64_t snapshot_every
     ) except -1:
         cdef Member* m = <Member*>calloc(1, sizeof(Member))
         cdef RecoveredGroup empty
@@ -332,6 +385,8 @@ cdef class HostCore:
         m.events = &self.host.shared.events
         m.events_wakeup = &self.host.shared.events_wakeup
         m.max_unapplied_bytes = 64 << 20
+        m.roster = &self.host.neighbours.roster
+        m.connected_index = UINT64_MAX
         m.next_read_id = (self.host.directory.start_counter << 40) + 1
         if not self.host.members.push(m) or m.lease == NULL or m.applied == NULL or m.gauges == NULL:
             raise MemoryError("no memory for a member")
@@ -339,23 +394,34 @@ cdef class HostCore:
         m.snapshots.every = snapshot_every
         if machine is not None:
             m.machine = machine.take()
+            if isinstance(machine, KeyValueMachine):
+                self.host.keeper = keeper_new(m, (<KeyValueMachine>machine).store)
+                if self.host.keeper == NULL:
+                    raise MemoryError("no memory for a timekeeper")
         else:
             m.apply_queue = &self.host.shared.applies
             m.apply_wakeup = &self.host.shared.applies_wakeup
         self.open_state(found, &chosen)
-        if chosen.index:
+        fill_ids(configuration.voters, &configuration.voters_count, voters)
+        fill_ids(configuration.learners, &configuration.learners_count, learners)
+        # What a snapshot says of members counts where it is later than the base.
+        if found.has_snapshot and found.snapshot.index <= base_index:
+            found.snapshot.configuration = configuration
+        if chosen.index > base_index:
             configuration = chosen.configuration
         else:
-            fill_ids(configuration.voters, &configuration.voters_count, voters)
-            fill_ids(configuration.learners, &configuration.learners_count, learners)
+            chosen.configuration = configuration
+            m.snapshots.latest.configuration = m.snapshots.previous.configuration = configuration
         config.seed = (self.host.directory.start_counter << 16) ^ <uint64_t>clock_now_ns()
         m.raft = raft_new(
             config, &found.hard, &configuration, &found.snapshot if found.has_snapshot else NULL, &found.entries,
             chosen.index, m.lease, clock_now_ns())
         if m.raft == NULL:
             raise CoreError("raft", 2)
-        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index, NULL) != OK:
+        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(
+                m.raft, chosen.index, &configuration) != OK:
             raise CoreError("raft", 2)
+        m.raft.configuration_index = max(m.raft.configuration_index, base_index)
         applied_publish(m.applied, chosen.index)
         wal_forget_recovered(self.host.wal)
         self.lease = Lease.wrap(m.lease)
@@ -375,11 +441,7 @@ cdef class HostCore:
         if error != 0:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")
         self.port = transport_port(self.host.transport)
-        for id in sorted(addresses):
-            if id != self.member_id:
-                address, port = addresses[id]
-                if transport_add_peer(self.host.transport, id, address, port) != 0:
-                    raise CoreError("network", 0, 0, f"{address.decode()}:{port}")
+        neighbours_follow(&self.host.neighbours, &self.host.members, self.host.transport, clock_monotonic_ns())
         self.member.transport = self.host.transport
         return 0
 
@@ -398,11 +460,11 @@ cdef class HostCore:
         # where it may listen is the engine's rule, which asked before
         config.address = address
         config.port = port
-        if password:
+        if password is not None:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(
-            &config, self.host.epoll_fd, self.member, self.host.transport, (<KeyValueMachine>machine).store,
+            &config, self.host.epoll_fd, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
             int.from_bytes(os.urandom(8), "little"), &error)
         if self.host.front == NULL:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")
@@ -551,6 +613,46 @@ cdef class HostCore:
             if done == 0 and 0 <= deadline_ns <= clock_monotonic_ns():
                 waiter_release(waiter)
                 return None
+
+    @staticmethod
+    def encode_change(list changes not None, int transition, bint single) -> bytes:
+        """A change of membership as the payload of a CHANGE: [(kind, member id, context), ...] in the order in which it applies.
+
+        Kinds and transitions are those of `_raft/types.pxd`; `single`: one change that never makes a joint configuration.
+        """
+        cdef ConfChange change
+        cdef Blob* encoded
+        cdef bytes context
+        cdef int code = OK, i
+        memset(&change, 0, sizeof(change))
+        if len(changes) > MAX_CHANGES:
+            raise ValueError(f"more than {MAX_CHANGES} changes at once")
+        change.transition = transition
+        change.is_v1 = single
+        change.count = len(changes)
+        for i, (kind, id, context) in enumerate(changes):
+            change.changes[i].kind = kind
+            change.changes[i].id = id
+            change.changes[i].context = context
+            change.changes[i].context_bytes = len(context)
+        if conf_change_check(&change) != OK:
+            raise ValueError("no change that a group can make")
+        encoded = conf_change_encode(&change, &code)
+        if encoded == NULL:
+            if code != OK:
+                raise MemoryError("no memory for a change")
+            return b""
+        try:
+            return PyBytes_FromStringAndSize(encoded.bytes(), encoded.size)
+        finally:
+            blob_release(encoded)
+
+    def members(self, int64_t deadline_ns) -> dict | None:
+        """Who belongs to the group, as applied here; None when the deadline passed or the member has stopped."""
+        outcome = self.call(SUBMIT_MEMBERS, None, 0, deadline_ns)
+        if outcome is None or outcome[0] != OK or outcome[4] is None:
+            return None
+        return decode_members(outcome[4])
 
     def post(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox not None, uint64_t tag) -> None:
         """Submit; the outcome comes into `inbox` under `tag`."""

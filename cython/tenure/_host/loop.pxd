@@ -8,9 +8,11 @@ from tenure._core.posix cimport pthread_t
 from tenure._core.queue cimport Queue
 from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport LoopWakeup, Wakeup
+from tenure._host.neighbours cimport Neighbours
 from tenure._host.member cimport Member
 from tenure._host.redis_types cimport Front
 from tenure._host.snapshotter cimport Snapshotter
+from tenure._host.timekeeper cimport Timekeeper
 from tenure._host.waiter cimport Waiter
 from tenure._host.writer cimport Writer
 from tenure._net.transport cimport Transport, TransportConfig
@@ -24,6 +26,9 @@ cdef enum SubmissionKind:
     SUBMIT_STEP_DOWN = 4
     SUBMIT_CAMPAIGN = 5
     SUBMIT_APPLIED = 6          # argument: index; results of a Python state machine
+    SUBMIT_CHANGE = 8           # payload: a change of membership; argument: 1 = a single one, never joint
+    SUBMIT_MEMBERS = 9          # answered with `member_members`
+    SUBMIT_SNAPSHOT = 10        # answered with the index that the snapshot being taken, or the last one, covers
     SUBMIT_FAIL = 7             # argument: code; the Python state machine raised
 
 cdef struct Submission:
@@ -68,9 +73,11 @@ cdef struct Host:
     Directory* directory
     Wal* wal
     Writer* writer
+    Timekeeper* keeper          # null: the machine is not the native key-value store
     Front* front                # null: no Redis clients
     Snapshotter* snapshotter
     Vec[Member*] members        # sorted by group
+    Neighbours neighbours
 
 
 cdef Host* host_new(const HostConfig* config) noexcept nogil

@@ -55,13 +55,17 @@ from tenure._host.member cimport (
     OUTCOME_CLOSED,
     OUTCOME_DIVERGED,
     OUTCOME_FAILED,
+    OUTCOME_OK,
     OUTCOME_UNKNOWN,
     ApplyBatch,
     Member,
     apply_batch_free,
     member_applied,
+    member_change,
     member_due_ns,
     member_fail,
+    member_members,
+    member_members_changed,
     member_process,
     member_propose,
     member_read,
@@ -71,6 +75,13 @@ from tenure._host.member cimport (
     member_tick,
     member_watch_lease,
     member_written,
+)
+from tenure._host.neighbours cimport (
+    neighbours_data,
+    neighbours_due_ns,
+    neighbours_follow,
+    neighbours_release,
+    neighbours_tick,
 )
 from tenure._host.redis_front cimport (
     front_close,
@@ -86,6 +97,7 @@ from tenure._host.redis_front cimport (
 )
 from tenure._host.redis_ops cimport data_refuse
 from tenure._host.redis_types cimport REDIS_TOKEN_TAG
+from tenure._host.roster cimport DATA_ROSTER
 from tenure._host.snapshots cimport (
     DATA_SNAPSHOT,
     SnapshotData,
@@ -93,10 +105,12 @@ from tenure._host.snapshots cimport (
     snapshots_data_group,
     snapshots_done,
     snapshots_hold,
+    snapshots_request,
     snapshots_step,
     snapshots_tick,
 )
 from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
+from tenure._host.timekeeper cimport keeper_due_ns, keeper_end, keeper_free, keeper_propose, keeper_step, keeper_tick
 from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
 from tenure._net.transport cimport (
@@ -192,6 +206,8 @@ cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* 
         m = member_of(host, divergence_group(bytes, size))
         if m != NULL and not divergence_agrees(m, peer, bytes, size):
             member_fail(m, OUTCOME_DIVERGED, OUTCOME_UNKNOWN)
+    elif kind == DATA_ROSTER:
+        neighbours_data(&host.neighbours, bytes, size)
     elif host.front != NULL:
         front_data(host.front, peer, kind, bytes, size)
     else:
@@ -237,11 +253,23 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
     elif s.kind == SUBMIT_APPLIED:
         member_applied(m, s.argument, s.results, s.results_count, now_ns)
         s.results_count = 0
+    elif s.kind == SUBMIT_CHANGE:
+        caller.waiter = s.waiter
+        caller.completion = NULL
+        s.waiter = NULL
+        member_change(m, s.payload, s.argument == 1, &caller, now_ns)
+        s.payload = NULL
+    elif s.kind == SUBMIT_MEMBERS:
+        waiter_answer(s.waiter, OUTCOME_OK, m.raft.configuration_index, m.raft.term, m.raft.lead, member_members(m))
+        s.waiter = NULL
+    elif s.kind == SUBMIT_SNAPSHOT:
+        waiter_answer(s.waiter, OUTCOME_OK, snapshots_request(m), m.raft.term, m.raft.lead, NULL)
+        s.waiter = NULL
     elif s.kind == SUBMIT_FAIL:
         member_fail(m, <int>s.argument, OUTCOME_UNKNOWN)
 
 
-cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
+cdef size_t take_proposals(Host* host, Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
     """The run of proposals for one group at the head of `taken` becomes one append. Returns how many."""
     cdef Blob* payloads[MAX_SUBMISSIONS]
     cdef Caller callers[MAX_SUBMISSIONS]
@@ -253,7 +281,10 @@ cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t 
         taken[run].payload = NULL
         taken[run].waiter = NULL
         run += 1
-    member_propose(m, payloads, callers, run, now_ns)
+    if host.keeper != NULL and host.keeper.member == m:
+        keeper_propose(host.keeper, payloads, callers, run, now_ns)
+    else:
+        member_propose(m, payloads, callers, run, now_ns)
     return run
 
 
@@ -274,7 +305,7 @@ cdef size_t take_submissions(Host* host) noexcept nogil:
             closed = m != NULL and m.raft.failed == OUTCOME_CLOSED
             waiter_answer(taken[i].waiter, OUTCOME_CLOSED if closed else OUTCOME_FAILED, 0, 0, 0, NULL)
         elif taken[i].kind == SUBMIT_PROPOSE:
-            run = take_proposals(m, taken + i, count - i, now_ns)
+            run = take_proposals(host, m, taken + i, count - i, now_ns)
         else:
             take_one(m, taken[i], now_ns)
         for k in range(i, i + run):
@@ -323,6 +354,11 @@ cdef bint process(Host* host) noexcept nogil:
     for i in range(host.members.size):
         more = member_process(host.members.data[i], now_ns, monotonic_ns + APPLY_NS) or more
         more = snapshots_step(host.members.data[i], monotonic_ns) or more
+    if host.keeper != NULL:
+        more = keeper_step(host.keeper, now_ns) or more
+    if neighbours_follow(&host.neighbours, &host.members, host.transport, monotonic_ns):
+        for i in range(host.members.size):
+            member_members_changed(host.members.data[i])
     transport_flush(host.transport)
     return more
 
@@ -336,6 +372,9 @@ cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
                 member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
             snapshots_tick(host.members.data[i], now_ns, monotonic_ns)
             divergence_tick(host.members.data[i], monotonic_ns)
+    if host.keeper != NULL:
+        keeper_tick(host.keeper, now_ns, monotonic_ns)
+    neighbours_tick(&host.neighbours, host.transport, monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
     if host.front != NULL:
         front_tick(host.front, monotonic_ns)
@@ -354,6 +393,9 @@ cdef int64_t rest_ticks(const Host* host, int64_t next_tick_ns) noexcept nogil:
         if m.raft.failed == OK:
             rest = min(rest, <int64_t>member_rest_ticks(m))
             due_ns = min(due_ns, member_due_ns(m, host.config.stall_limit_ns))
+    if host.keeper != NULL:
+        due_ns = min(due_ns, keeper_due_ns(host.keeper))
+    due_ns = min(due_ns, neighbours_due_ns(&host.neighbours))
     if host.front != NULL:
         due_ns = min(due_ns, front_due_ns(host.front))
     if due_ns <= next_tick_ns:
@@ -436,6 +478,8 @@ cdef void hand_over(Host* host) noexcept nogil:
 cdef bint busy(Host* host) noexcept nogil:
     """Whether anything accepted is still on its way to an outcome."""
     cdef size_t i
+    if host.keeper != NULL and host.keeper.held.size != 0 and host.keeper.member.raft.failed == OK:
+        return True
     for i in range(host.members.size):
         if host.members.data[i].raft.failed == OK and (
             host.members.data[i].proposals_head < host.members.data[i].proposals.size
@@ -473,6 +517,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
             member_fail(host.members.data[i], OUTCOME_CLOSED, OUTCOME_UNKNOWN)
     while take_submissions(host):
         pass
+    if host.keeper != NULL:
+        keeper_end(host.keeper)
     if host.front != NULL:
         front_flush(host.front)  # what the members' end answered; a client that is slow now does not get it
     return NULL
@@ -555,8 +601,10 @@ cdef void host_free(Host* host) noexcept nogil:
     cdef size_t i
     release_resources(host)
     front_free(host.front)
+    keeper_free(host.keeper)
     for i in range(host.members.size):
         member_release(host.members.data[i])
+    neighbours_release(&host.neighbours)
     host.members.release()
     if host.shared != NULL:
         while queue_pop_batch(&host.shared.events, &event, 1):

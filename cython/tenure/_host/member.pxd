@@ -11,6 +11,7 @@ from tenure._core.state_machine cimport StateMachine
 from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport Wakeup
 from tenure._host.snapshotter cimport Snapshotter
+from tenure._host.roster cimport Roster
 from tenure._host.waiter cimport Caller
 from tenure._host.writer cimport WriteJob, Writer
 from tenure._net.transport cimport Transport
@@ -30,6 +31,7 @@ cdef enum EventKind:
     EVENT_ROLE = 1              # role, leader or term changed
     EVENT_LEADER_LOST = 2       # this member was the leader and is no longer
     EVENT_FAILED = 3
+    EVENT_MEMBERS = 5           # the configuration, or where somebody is, changed
     EVENT_STALLED = 4           # the disk stalled past its limit; leadership was given up
 
 cdef struct Event:
@@ -117,6 +119,7 @@ cdef struct MemberSnapshots:
     Snapshotter* snapshotter
     uint64_t every              # entries between two snapshots; 0 = none are taken
     uint64_t applied_bytes      # commands applied since the last cut
+    uint64_t requested          # somebody asked for a snapshot that covers this index
     Snapshot latest             # whole and durable in a file; index 0 = none
     Snapshot previous           # the one before it
     uint64_t marked             # the log on disk starts behind this index
@@ -168,6 +171,8 @@ cdef struct Member:
     size_t proposals_head
     Vec[PendingRead] reads      # in the order of their ids
     uint64_t ticks
+    Roster* roster              # the host's
+    uint64_t connected_index    # the configuration that the transport was last brought in line with
     Vec[Outgoing] outgoing
     Vec[Entry] to_apply
     size_t apply_head           # applied up to here
@@ -185,7 +190,13 @@ cdef struct Member:
     bint stopped                # failed or closed, and everybody was told
 
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+# Proposes the change of membership that `payload` is (conf_change.pxd). Its caller is answered once it is applied here: with
+# OUTCOME_OK, or at once with what `raft_propose_conf_change` says against it. Takes over the payload.
+cdef void member_change(Member* m, Blob* payload, bint is_v1, const Caller* caller, int64_t now_ns) noexcept nogil
+# The configuration applied here as bytes (see `encode_members`), the roster behind it; null without memory.
+cdef Blob* member_members(const Member* m) noexcept nogil
+cdef void member_members_changed(Member* m) noexcept nogil
 cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil
 cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
 # Counts a lease that ended since the last look; before the messages that may bring a new one.

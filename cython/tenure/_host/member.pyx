@@ -10,24 +10,26 @@ sees an answer reads at or behind it. A proposal's outcome is decided by what st
 its own term, it took effect; another, it never will. Whatever is still open when the member stops is unknown, and says so.
 """
 
-from libc.stdint cimport INT64_MAX, UINT64_MAX, int32_t, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed
 
 from tenure._core.applied_index cimport applied_fail, applied_publish
-from tenure._core.blob cimport Blob, blob_release
-from tenure._core.clock cimport clock_monotonic_ns
+from tenure._core.blob cimport Blob, blob_new, blob_release
+from tenure._core.clock cimport clock_monotonic_coarse_ns, clock_monotonic_ns
 from tenure._core.lease cimport lease_close, lease_expiry_ns, lease_release, lease_valid
 from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_capacity, queue_push, queue_size
 from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR
 from tenure._core.wakeup cimport wakeup_notify
 from tenure._host.divergence cimport divergence_note
+from tenure._host.roster cimport roster_encode, roster_learn
 from tenure._host.snapshots cimport snapshots_adopt, snapshots_release, snapshots_rest
 from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_has_room, writer_push
 from tenure._net.transport cimport transport_send
+from tenure._raft.conf_change cimport conf_change_decode
 from tenure._raft.raft cimport (
     raft_appended,
     raft_applied,
@@ -37,6 +39,7 @@ from tenure._raft.raft cimport (
     raft_has_ready,
     raft_last_index,
     raft_propose,
+    raft_propose_conf_change,
     raft_read_index,
     raft_ready,
     raft_rest_ticks,
@@ -45,13 +48,19 @@ from tenure._raft.raft cimport (
     raft_tick,
 )
 from tenure._raft.types cimport (
+    ENTRY_CONF_CHANGE,
+    ENTRY_CONF_CHANGE_V2,
     ENTRY_NORMAL,
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
     ERR_STEPPED_DOWN,
+    ERR_TOO_LARGE,
     LEADER,
+    MAX_MEMBERS,
     OK,
+    ConfChange,
+    Configuration,
     Entry,
     Message,
     Ready,
@@ -104,12 +113,51 @@ cdef void publish_gauges(Member* m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------ inputs
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
-    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
+cdef void note_proposals(Member* m, const Caller* callers, size_t count, uint64_t first) noexcept nogil:
+    """Remember who waits for the entries from `first` on; there is room. `proposals` stays in the order of the indexes.
+
+    A leader that lost its place and got it back may still wait at these indexes, and above, for entries of its former term.
+    They are no longer in its log, but may be in others', so what comes of them is not known before another entry is
+    committed in their place.
+    """
     cdef PendingProposal pending
+    cdef size_t left = m.proposals.size, to = m.proposals.size + count
+    m.proposals.size = to
+    pending.term = m.raft.term
+    while count:
+        to -= 1
+        if left > m.proposals_head and m.proposals.data[left - 1].index >= first + count:
+            left -= 1
+            m.proposals.data[to] = m.proposals.data[left]
+        else:
+            count -= 1
+            pending.index = first + count
+            pending.caller = callers[count]
+            m.proposals.data[to] = pending
+
+
+cdef size_t refuse_too_large(Member* m, Blob** payloads, Caller* callers, size_t count) noexcept nogil:
+    """The appended run is all or nothing, so what can never be appended leaves it first. Returns how many are left."""
+    cdef size_t i, kept = 0
+    for i in range(count):
+        if payloads[i].size > m.raft.config.max_message_bytes:
+            blob_release(payloads[i])
+            caller_answer(&callers[i], ERR_TOO_LARGE, 0, m.raft.term, m.raft.lead, NULL)
+        else:
+            payloads[kept] = payloads[i]
+            callers[kept] = callers[i]
+            kept += 1
+    return kept
+
+
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
+    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
     cdef uint64_t first = 0
     cdef size_t i
     cdef int code
+    count = refuse_too_large(m, payloads, callers, count)
+    if count == 0:
+        return
     if m.unapplied_bytes > m.max_unapplied_bytes:
         code = ERR_OVERLOADED
     elif not m.proposals.reserve(m.proposals.size + count):
@@ -120,13 +168,82 @@ cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size
         blob_release(payloads[i])
         if code != OK:
             caller_answer(&callers[i], code, 0, m.raft.term, m.raft.lead, NULL)
-            continue
-        pending.index = first + i
-        pending.term = m.raft.term
-        pending.caller = callers[i]
-        m.proposals.push(pending)
     if code == OK:
+        note_proposals(m, callers, count, first)
         m.gauges.proposals.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
+
+
+cdef void member_change(Member* m, Blob* payload, bint is_v1, const Caller* caller, int64_t now_ns) noexcept nogil:
+    cdef PendingProposal pending
+    cdef ConfChange change
+    cdef Entry entry
+    cdef int32_t refused = OK
+    cdef int code = ERR_OVERLOADED
+    memset(&entry, 0, sizeof(entry))
+    entry.data = payload
+    entry.kind = ENTRY_CONF_CHANGE if is_v1 else ENTRY_CONF_CHANGE_V2
+    if m.proposals.reserve(m.proposals.size + 1):
+        code = conf_change_decode(&entry, &change)
+    if code == OK:
+        code = raft_propose_conf_change(m.raft, &change, now_ns, &pending.index, &refused)
+    blob_release(payload)
+    if code != OK or refused != OK:
+        # of a refused change an empty entry remains, which nobody waits for
+        caller_answer(caller, code if code != OK else refused, 0, m.raft.term, m.raft.lead, NULL)
+        return
+    pending.term = m.raft.term
+    pending.caller = caller[0]
+    m.proposals.push(pending)
+
+
+cdef void put_ids(Vec[char]* out, const uint64_t* ids, int32_t count) noexcept nogil:
+    cdef uint16_t number = <uint16_t>count
+    memcpy(out.data + out.size, &number, 2)
+    memcpy(out.data + out.size + 2, ids, 8 * <size_t>count)
+    out.size += 2 + 8 * <size_t>count
+
+
+cdef bint encode_members(const Member* m, Vec[char]* out) noexcept nogil:
+    """index u64, last index u64, auto_leave u8, four lists of ids (count u16, ids u64), what the leader knows of the others
+    (count u16; id u64, match u64, active u8), the roster. Little-endian, as this machine is."""
+    cdef const Configuration* c = &m.raft.configuration
+    cdef uint64_t last_index = raft_last_index(m.raft)
+    cdef uint8_t flag = c.auto_leave
+    cdef uint16_t count = <uint16_t>m.raft.progress.size if m.raft.role == LEADER else 0
+    cdef size_t i
+    if not out.reserve(64 + 8 * 4 * MAX_MEMBERS + 17 * <size_t>count):
+        return False
+    memcpy(out.data, &m.raft.configuration_index, 8)
+    memcpy(out.data + 8, &last_index, 8)
+    memcpy(out.data + 16, &flag, 1)
+    out.size = 17
+    put_ids(out, c.voters, c.voters_count)
+    put_ids(out, c.outgoing, c.outgoing_count)
+    put_ids(out, c.learners, c.learners_count)
+    put_ids(out, c.learners_next, c.learners_next_count)
+    memcpy(out.data + out.size, &count, 2)
+    out.size += 2
+    for i in range(count):
+        flag = m.raft.progress.data[i].recent_active or m.raft.progress.data[i].id == m.id
+        memcpy(out.data + out.size, &m.raft.progress.data[i].id, 8)
+        memcpy(out.data + out.size + 8, &m.raft.progress.data[i].match, 8)
+        memcpy(out.data + out.size + 16, &flag, 1)
+        out.size += 17
+    return roster_encode(m.roster, out)
+
+
+cdef Blob* member_members(const Member* m) noexcept nogil:
+    cdef Vec[char] out
+    cdef Blob* found = NULL
+    memset(&out, 0, sizeof(out))
+    if encode_members(m, &out):
+        found = blob_new(out.data, <uint32_t>out.size)
+    out.release()
+    return found
+
+
+cdef void member_members_changed(Member* m) noexcept nogil:
+    emit(m, EVENT_MEMBERS, 0)
 
 
 cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil:
@@ -417,6 +534,9 @@ cdef void settle(Member* m, const Entry* entry, Blob* value) noexcept nogil:
 cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     """Publish, then answer."""
     cdef size_t i
+    # before the lease can cover what was applied
+    if m.machine.lead != NULL and m.raft.role == LEADER and m.raft.own_term_index != 0 and last >= m.raft.own_term_index:
+        m.machine.lead(m.machine.self, m.raft.term)
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
     divergence_note(m)
@@ -451,7 +571,8 @@ cdef bint follow_change(Member* m, const Entry* entry, int64_t now_ns) noexcept 
 
     A change that is impossible changes nothing, on any member; its proposer learns only that its entry was applied.
     """
-    raft_apply_conf_change(m.raft, entry, now_ns)
+    if raft_apply_conf_change(m.raft, entry, now_ns) == OK:
+        roster_learn(m.roster, entry)   # what is no address there is one nobody can be reached at
     return m.raft.failed == OK
 
 
@@ -488,7 +609,8 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         last = entry.index
         blob_release(entry.data)
         count += 1
-        if (count & 63) == 0 and clock_monotonic_ns() > deadline_ns:
+        # now and then to the microsecond, and roughly each time: one command may take longer than thousands of others
+        if clock_monotonic_coarse_ns() > deadline_ns or ((count & 63) == 0 and clock_monotonic_ns() > deadline_ns):
             break
     if count:
         m.gauges.applied_entries.fetch_add(count, memory_order_relaxed)  # relaxed: statistics

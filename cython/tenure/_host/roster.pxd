@@ -3,6 +3,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from tenure._core.vec cimport Vec
+from tenure._raft.types cimport Entry
 
 cdef enum:
     ROSTER_ADDRESS_BYTES = 64   # "host:port" and "[host]:port", the end marked by a zero
@@ -18,15 +19,17 @@ cdef enum RosterCode:
 cdef struct RosterEntry:
     uint64_t id
     uint64_t index              # of the log entry that said so; 0 = known from the start
-    char address[ROSTER_ADDRESS_BYTES]
+    char address[ROSTER_ADDRESS_BYTES]      # empty: removed, and its id is never used again
 
 cdef struct Roster:
     Vec[RosterEntry] entries    # sorted by id
     uint64_t revision           # grows with every change
 
 cdef const RosterEntry* roster_find(const Roster* roster, uint64_t id) noexcept nogil
-# What a later entry of the log says replaces what an earlier one said; of one index the first stays.
+# What a later entry of the log says replaces what an earlier one said; of one index the first stays. Size 0: it was removed.
 cdef RosterCode roster_set(Roster* roster, uint64_t id, uint64_t index, const char* address, size_t size) noexcept nogil
+# A committed change of membership: who comes brings an address along, who goes is remembered.
+cdef RosterCode roster_learn(Roster* roster, const Entry* entry) noexcept nogil
 # Splits an address that `roster_set` took. `host` has room for ROSTER_ADDRESS_BYTES.
 cdef void roster_split(const RosterEntry* entry, char* host, uint16_t* port) noexcept nogil
 cdef bint roster_encode(const Roster* roster, Vec[char]* out) noexcept nogil

@@ -1,6 +1,7 @@
 """The roster: which address each member of the cluster has.
 
-An address enters with the change of membership that adds its member, as the change's context, and is replaced only by what a
+An address enters with the change of membership that adds its member, as the change's context, and goes with the one that
+removes it: then the entry stays, without an address, because an id is never used again. An entry is replaced only by what a
 later entry of the log says, so hosts that exchange rosters agree whatever the order:
 
     merge is commutative, associative and idempotent: per member the entry with the greatest index wins
@@ -11,8 +12,11 @@ where everybody is. A roster decides nothing about membership: who is asked and 
     bytes    version u8 = 1, count u16, count times: id u64, index u64, length u8, address; little-endian, sorted by id
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
+
+from tenure._raft.conf_change cimport conf_change_decode
+from tenure._raft.types cimport CHANGE_REMOVE, OK, ConfChange, MemberChange
 
 cdef enum:
     VERSION = 1
@@ -75,12 +79,13 @@ cdef RosterCode roster_set(Roster* roster, uint64_t id, uint64_t index, const ch
     cdef RosterEntry entry
     cdef RosterEntry* known = NULL
     cdef size_t at = place_of(roster, id)
-    if id == 0 or not is_address(address, size):
+    if id == 0 or (size != 0 and not is_address(address, size)):
         return ROSTER_MALFORMED
     memset(&entry, 0, sizeof(entry))
     entry.id = id
     entry.index = index
-    memcpy(entry.address, address, size)
+    if size != 0:
+        memcpy(entry.address, address, size)
     if at < roster.entries.size and roster.entries.data[at].id == id:
         known = &roster.entries.data[at]
         if known.index >= index:
@@ -90,6 +95,25 @@ cdef RosterCode roster_set(Roster* roster, uint64_t id, uint64_t index, const ch
         return ROSTER_FULL
     roster.revision += 1
     return ROSTER_CHANGED
+
+
+cdef RosterCode roster_learn(Roster* roster, const Entry* entry) noexcept nogil:
+    cdef ConfChange change
+    cdef RosterCode code, worst = ROSTER_SAME
+    cdef const MemberChange* one
+    cdef int32_t i
+    if conf_change_decode(entry, &change) != OK:
+        return ROSTER_MALFORMED
+    for i in range(change.count):
+        one = &change.changes[i]
+        if one.kind == CHANGE_REMOVE:
+            code = roster_set(roster, one.id, entry.index, NULL, 0)
+        elif one.context_bytes != 0:
+            code = roster_set(roster, one.id, entry.index, one.context, one.context_bytes)
+        else:
+            continue        # a promotion: where it is stays as it was
+        worst = max(worst, code)
+    return worst
 
 
 cdef bint roster_encode(const Roster* roster, Vec[char]* out) noexcept nogil:
@@ -125,7 +149,7 @@ cdef bint next_entry(
     memcpy(&entry.index, bytes + at[0] + 8, 8)
     memcpy(length, bytes + at[0] + 16, 1)
     at[0] += ENTRY_BYTES
-    if size - at[0] < length[0] or entry.id == 0 or not is_address(bytes + at[0], length[0]):
+    if size - at[0] < length[0] or entry.id == 0 or (length[0] != 0 and not is_address(bytes + at[0], length[0])):
         return False
     memcpy(entry.address, bytes + at[0], length[0])
     at[0] += length[0]

@@ -146,8 +146,19 @@ cdef bint due(const Member* m) noexcept nogil:
         m.machine.self != NULL and m.machine.dump_begin != NULL and m.snapshots.every != 0 and not m.snapshots.running
         and m.snapshots.installing == 0 and m.raft.log.pending_snapshot == NULL
         and applied > m.snapshots.latest.index
-        and (applied - m.snapshots.latest.index >= m.snapshots.every or m.snapshots.applied_bytes >= DUE_BYTES)
+        and (
+            applied - m.snapshots.latest.index >= m.snapshots.every or m.snapshots.applied_bytes >= DUE_BYTES
+            or m.snapshots.latest.index < m.snapshots.requested
+        )
     )
+
+
+cdef uint64_t snapshots_request(Member* m) noexcept nogil:
+    if m.machine.self == NULL or m.machine.dump_begin == NULL or m.snapshots.every == 0:
+        return 0
+    m.snapshots.requested = m.raft.log.applied
+    m.snapshots.retry_ns = 0
+    return m.snapshots.requested
 
 
 cdef void count_failure(Member* m, int64_t monotonic_ns) noexcept nogil:
@@ -434,11 +445,18 @@ cdef void discard(Member* m, SnapshotJob* job) noexcept nogil:
 
 cdef bint snapshots_adopt(Member* m, const Snapshot* snapshot) noexcept nogil:
     cdef bint adopted
+    cdef SnapshotJob* job
     if m.snapshots.load == NULL or m.snapshots.loaded.index != snapshot.index or (
             m.snapshots.loaded.term != snapshot.term):
         return False
     adopted = m.machine.load_adopt(m.machine.self, m.snapshots.load) == MACHINE_OK
-    m.machine.load_close(m.snapshots.load)
+    job = <SnapshotJob*>calloc(1, sizeof(SnapshotJob))
+    if job == NULL:
+        m.machine.load_close(m.snapshots.load)
+    else:
+        job.machine = m.machine
+        job.load = m.snapshots.load     # with what the machine held before: a lot to free
+        discard(m, job)
     m.snapshots.load = NULL
     m.snapshots.latest = snapshot[0]
     memset(&m.snapshots.previous, 0, sizeof(Snapshot))      # the log does not reach it any more

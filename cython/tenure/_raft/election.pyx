@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from tenure._raft.guards cimport GUARD_ONE_CHANGE, GUARD_WITHDRAW_FIRST, guard_on
 from tenure._raft.lease_rule cimport fail, lease_open, lease_withdraw
-from tenure._raft.log cimport log_last_index, log_last_term, log_up_to_date
+from tenure._raft.log cimport log_last_index, log_last_term, log_matches, log_term, log_up_to_date
 from tenure._raft.outbox cimport outbox
 from tenure._raft.progress cimport become_replicate, progress_of, progress_reset
 from tenure._raft.promise cimport promise_remaining
@@ -75,6 +75,8 @@ cdef void reset(Raft* r, uint64_t term) noexcept nogil:
     r.told_commit = 0
     r.own_term_index = 0
     r.pending_change_index = 0
+    r.leaving_index = r.leaving_round = 0
+    r.delayed_release = 0
     r.departed.clear()
     for i in range(r.progress.size):
         progress_reset(&r.progress.data[i], last, r.progress.data[i].id == r.config.id)
@@ -202,6 +204,36 @@ cdef void re_elect_self(Raft* r) noexcept nogil:
     campaign(r, False, term)
 
 
+cdef void refuse(const Raft* r, Message* reply) noexcept nogil:
+    """Say no, and what is committed: the candidate may act on a configuration that it does not know to be gone.
+
+    Without this a member that was removed, but has the longer log, could refuse for ever those who need its vote only because
+    nobody told them. What is applied here has been applied by whoever holds a lease (LEASE.md rule 6).
+    """
+    cdef uint64_t index = min(r.log.committed, r.log.applied)
+    reply.reject = True
+    if r.config.commit_in_votes and log_term(&r.log, index, &reply.log_term):
+        reply.commit = index
+
+
+cdef void learn_commit(Raft* r, const Message* m) noexcept nogil:
+    """An entry that somebody knows to be committed is committed here too, if it is the same entry."""
+    if not m.reject or m.commit <= r.log.committed or not log_matches(&r.log, m.commit, m.log_term):
+        return
+    r.log.committed = m.commit
+    if r.role != FOLLOWER and has_unapplied_change(r):
+        become_follower(r, r.term, NO_MEMBER)   # this election is about a configuration of the past
+
+
+cdef void on_timeout_now(Raft* r, uint64_t release_term) noexcept nogil:
+    if r.role != FOLLOWER or release_term != r.term:
+        return
+    if has_unapplied_change(r):
+        r.delayed_release = release_term
+    else:
+        hup(r, release_term)
+
+
 cdef bint vote_is_forbidden(Raft* r, const Message* m) noexcept nogil:
     """Refuse what a promise forbids, before term or timer could change; tell a pre-candidate when to ask again."""
     cdef int64_t remaining = promise_remaining(r, m.from_, m.term, m.release_term)
@@ -211,7 +243,7 @@ cdef bint vote_is_forbidden(Raft* r, const Message* m) noexcept nogil:
     if m.type == MSG_PRE_VOTE:
         refusal = outbox(r, MSG_PRE_VOTE_RESP, m.from_)
         if refusal != NULL:
-            refusal.reject = True
+            refuse(r, refusal)
             refusal.remaining_ns = remaining
     return True
 
@@ -233,7 +265,7 @@ cdef void on_vote_request(Raft* r, const Message* m) noexcept nogil:
             r.election_elapsed = 0
             r.vote = m.from_
     else:
-        reply.reject = True
+        refuse(r, reply)
 
 
 cdef VoteResult tally(Raft* r) noexcept nogil:

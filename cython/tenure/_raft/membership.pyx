@@ -9,6 +9,9 @@ change apart, and a majority of one meets a majority of the other. Three rules k
                                       or whoever leads has applied every change that it knows to be committed (`hup`)
     no campaign while                 applied < change <= committed
 
+A commit index does not survive a crash, but the log does, and the first rule can be read backwards: of several changes in it,
+every one but the last was applied by the leader that proposed its successor, hence is committed.
+
 A switch comes in this order: the lease word, the configuration, everybody's progress, then what the other quorum decides:
 commits, reads, the lease anew. A leader that is no voter any more has no lease for the rest of its term (H15).
 """
@@ -25,9 +28,17 @@ from tenure._raft.lease_rule cimport fail, lease_before_switch, lease_update
 from tenure._raft.log cimport log_last_index
 from tenure._raft.outbox cimport send_heartbeat
 from tenure._raft.progress cimport progress_follow, progress_of
-from tenure._raft.reads cimport reads_on_switch
-from tenure._raft.replication cimport append_entries, broadcast_append, is_voter, maybe_commit, maybe_send_append, tell_commit
-from tenure._raft.state cimport Departed, Progress, Raft
+from tenure._raft.reads cimport reads_confirmed_round, reads_new_round, reads_on_switch
+from tenure._raft.replication cimport (
+    append_entries,
+    broadcast_append,
+    is_voter,
+    maybe_commit,
+    maybe_send_append,
+    quorum_stored,
+    tell_commit,
+)
+from tenure._raft.state cimport REMOVAL_HAND_OVER, REMOVAL_STEP_DOWN, Departed, Progress, Raft
 from tenure._raft.types cimport (
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
@@ -166,11 +177,10 @@ cdef void switch_configuration(Raft* r, const Changed* to) noexcept nogil:
     if r.failed != OK or r.role != LEADER:
         return
     if is_demoted(r):
-        if r.config.step_down_on_removal:
-            if r.config.promise_ns != 0:
-                step_down(r)
-            else:
-                become_follower(r, r.term, NO_MEMBER)
+        if r.config.on_removal == REMOVAL_STEP_DOWN:
+            become_follower(r, r.term, NO_MEMBER)
+        elif r.config.on_removal == REMOVAL_HAND_OVER and r.leaving_index == 0:
+            r.leaving_index = r.configuration_index
         return
     if not guard_on(r.config.guards_off, GUARD_FORGET):
         remember_departed(r)
@@ -210,9 +220,46 @@ cdef void leave_joint(Raft* r) noexcept nogil:
         append_change(r, NULL, False)
 
 
+cdef void hand_over(Raft* r) noexcept nogil:
+    """Leave, but not before a quorum of those who stay has heard that the change is committed.
+
+    Until then they may need this member's vote, which nobody should rely on, least of all when the longer log is here. The
+    word was cleared when the change was applied.
+    """
+    if r.log.applied < r.leaving_index or quorum_stored(r) < r.leaving_index:
+        return
+    if r.leaving_round == 0:
+        reads_new_round(r)  # these heartbeats carry the commit index
+        r.leaving_round = r.round
+    elif reads_confirmed_round(r) >= r.leaving_round:
+        step_down(r)
+
+
+cdef void membership_on_reply(Raft* r) noexcept nogil:
+    if r.leaving_index != 0:
+        hand_over(r)
+
+
+cdef void membership_on_start(Raft* r) noexcept nogil:
+    """What this log proves to be committed, although the commit index was lost."""
+    cdef uint64_t index = log_last_index(&r.log)
+    cdef bint successor = False
+    if r.config.disable_change_validation or not guard_on(r.config.guards_off, GUARD_ONE_CHANGE):
+        return
+    while index > max(r.log.committed, r.log.offset):
+        if r.log.entries.data[index - r.log.offset - 1].kind != ENTRY_NORMAL:
+            if successor:
+                r.log.committed = index
+                return
+            successor = True
+        index -= 1
+
+
 cdef void membership_on_applied(Raft* r) noexcept nogil:
     """More is applied here: a leader may tell of it, and may go on with what waited for it."""
     if r.role == LEADER:
         leave_joint(r)
         if r.departed.size:
             tell_departed(r)
+        if r.leaving_index != 0:
+            hand_over(r)

@@ -32,7 +32,7 @@ from tenure._raft.raft cimport (
     raft_report_unreachable, raft_rest_ticks, raft_step, raft_step_down, raft_tick, raft_transfer,
 )
 from tenure._raft.state cimport Progress as CProgress
-from tenure._raft.state cimport Raft, RaftConfig, Vote
+from tenure._raft.state cimport REMOVAL_HAND_OVER, REMOVAL_STAY, REMOVAL_STEP_DOWN, Raft, RaftConfig, Vote
 from tenure._raft.types cimport (
     ENTRY_NORMAL, ERR_BAD_TARGET, ERR_COMPACTED, ERR_INVARIANT, ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED,
     ERR_CHANGE_PENDING, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER, ERR_UNAVAILABLE, MAX_MEMBERS, OK, VOTE_LOST, VOTE_WON,
@@ -62,6 +62,7 @@ Progress = value_type(
     ("paused", bool), ("recent_active", bool), ("is_learner", bool), ("acked_round", int), ("lease_until_ns", int),
     ("rate_refused", bool), ("inflight_count", int), ("inflight_bytes", int))
 
+ON_REMOVAL = {"stay": REMOVAL_STAY, "step-down": REMOVAL_STEP_DOWN, "hand-over": REMOVAL_HAND_OVER}
 MESSAGE_TYPES = {name: number for number, name in MESSAGE_TYPE_NAMES.items()}
 
 
@@ -611,8 +612,10 @@ cdef int set_config(RaftConfig* c, dict config) except -1:
             c.check_quorum = value
         elif name == "pre_vote":
             c.pre_vote = value
-        elif name == "step_down_on_removal":
-            c.step_down_on_removal = value
+        elif name == "on_removal":
+            c.on_removal = ON_REMOVAL[value]
+        elif name == "commit_in_votes":
+            c.commit_in_votes = value
         elif name == "disable_change_validation":
             c.disable_change_validation = value
         elif name == "async_storage":

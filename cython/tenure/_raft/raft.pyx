@@ -15,6 +15,8 @@ from tenure._raft.changer cimport configuration_is_sane
 from tenure._raft.election cimport (
     become_follower,
     hup,
+    learn_commit,
+    on_timeout_now,
     on_vote_reply,
     on_vote_request,
     promotable,
@@ -33,7 +35,13 @@ from tenure._raft.log cimport (
     log_release,
     log_term,
 )
-from tenure._raft.membership cimport apply_change, membership_on_applied, propose_change
+from tenure._raft.membership cimport (
+    apply_change,
+    membership_on_applied,
+    membership_on_reply,
+    membership_on_start,
+    propose_change,
+)
 from tenure._raft.outbox cimport broadcast_heartbeat, outbox
 from tenure._raft.progress cimport become_probe, progress_of, progress_release
 from tenure._raft.promise cimport promise_on_clock, promise_on_start
@@ -52,7 +60,7 @@ from tenure._raft.replication cimport (
     on_snapshot,
     tell_commit,
 )
-from tenure._raft.state cimport REPLICATE, SNAPSHOT, Progress, Raft, RaftConfig, SelfMessage, Write
+from tenure._raft.state cimport REMOVAL_HAND_OVER, REPLICATE, SNAPSHOT, Progress, Raft, RaftConfig, SelfMessage, Write
 from tenure._raft.types cimport (
     ENTRY_NORMAL,
     ERR_BAD_TARGET,
@@ -105,7 +113,8 @@ cdef void raft_default_config(RaftConfig* config) noexcept nogil:
     config.check_quorum = True
     config.pre_vote = True
     config.async_storage = True
-    config.step_down_on_removal = True
+    config.on_removal = REMOVAL_HAND_OVER
+    config.commit_in_votes = True
     config.max_message_bytes = 1 << 20
     config.max_committed_bytes = 4 << 20
     config.max_inflight_messages = 256
@@ -129,6 +138,7 @@ cdef bint config_is_sane(const RaftConfig* c) noexcept nogil:
         and 0 <= c.promise_ns <= MAX_PROMISE_NS
         and 0 <= c.rate_numerator < c.rate_denominator <= 1000
         and c.granularity_ns >= 0
+        and c.on_removal <= REMOVAL_HAND_OVER
     )
 
 
@@ -169,6 +179,7 @@ cdef Raft* raft_new(
     if not adopt(r, configuration, r.log.applied):
         raft_free(r)
         return NULL
+    membership_on_start(r)
     r.promise_bound_ns = r.promise_bound_durable_ns = hard.promise_bound_ns
     r.lease = lease_retain(lease) if lease != NULL else NULL
     become_follower(r, r.term, NO_MEMBER)
@@ -282,8 +293,10 @@ cdef void step_leader(Raft* r, const Message* m) noexcept nogil:
             refuse_remote_read(r, m)
     elif m.type == MSG_APP_RESP:
         on_append_reply(r, p, m)
+        membership_on_reply(r)
     elif m.type == MSG_HEARTBEAT_RESP:
         on_heartbeat_reply(r, p, m)
+        membership_on_reply(r)
     elif m.type == MSG_READ_INDEX:
         if reads_add(r, m.read_id, m.from_) != OK:
             refuse_remote_read(r, m)
@@ -310,11 +323,11 @@ cdef void step_other(Raft* r, const Message* m) noexcept nogil:
         else:
             on_snapshot(r, m)
     elif m.type == MSG_PRE_VOTE_RESP or m.type == MSG_VOTE_RESP:
+        learn_commit(r, m)
         if r.role != FOLLOWER:
             on_vote_reply(r, m)
     elif m.type == MSG_TIMEOUT_NOW:
-        if r.role == FOLLOWER and m.release_term == r.term:
-            hup(r, m.release_term)
+        on_timeout_now(r, m.release_term)
     elif m.type == MSG_READ_INDEX:
         refuse_remote_read(r, m)
     elif m.type == MSG_READ_INDEX_RESP:
@@ -397,7 +410,7 @@ cdef int raft_campaign(Raft* r, int64_t now_ns) noexcept nogil:
 cdef int may_propose(Raft* r) noexcept nogil:
     if r.role != LEADER:
         return ERR_NOT_LEADER
-    if progress_of(r, r.config.id) == NULL:
+    if progress_of(r, r.config.id) == NULL or r.leaving_index != 0:
         return ERR_REMOVED
     if r.transferee != NO_MEMBER:
         return ERR_TRANSFER
@@ -695,6 +708,8 @@ cdef int raft_applied(Raft* r, uint64_t index, int64_t now_ns) noexcept nogil:
         if r.config.promise_ns != 0:
             tell_commit(r)
         reads_on_applied(r)
+    elif r.delayed_release != 0:
+        on_timeout_now(r, r.delayed_release)
     return r.failed
 
 

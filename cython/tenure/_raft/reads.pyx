@@ -57,11 +57,15 @@ cdef void answer(Raft* r, const PendingRead* read, int code) noexcept nogil:
         message.reject = code != OK
 
 
+cdef void reads_new_round(Raft* r) noexcept nogil:
+    r.round += 1
+    r.round_open = True
+    broadcast_heartbeat(r, r.round)
+
+
 cdef void open_round(Raft* r) noexcept nogil:
     if not r.round_open:
-        r.round += 1
-        r.round_open = True
-        broadcast_heartbeat(r, r.round)
+        reads_new_round(r)
 
 
 cdef bint may_answer(const Raft* r, const PendingRead* read) noexcept nogil:
@@ -139,13 +143,17 @@ cdef int64_t confirmed_by(Raft* r, const uint64_t* voters, int32_t count) noexce
     return quorum_selection(rounds, count)
 
 
-cdef void confirm(Raft* r) noexcept nogil:
-    cdef uint64_t confirmed
-    cdef size_t i
-    confirmed = <uint64_t>min(
+cdef uint64_t reads_confirmed_round(Raft* r) noexcept nogil:
+    """The greatest round that a quorum acknowledged."""
+    return <uint64_t>min(
         confirmed_by(r, r.configuration.voters, r.configuration.voters_count),
         confirmed_by(r, r.configuration.outgoing, r.configuration.outgoing_count),
     )
+
+
+cdef void confirm(Raft* r) noexcept nogil:
+    cdef uint64_t confirmed = reads_confirmed_round(r)
+    cdef size_t i
     for i in range(r.reads.size):
         if r.reads.data[i].round != 0 and r.reads.data[i].round <= confirmed:
             r.reads.data[i].confirmed = True

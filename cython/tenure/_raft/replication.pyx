@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from tenure._core.blob cimport Blob
-from tenure._raft.changer cimport configuration_is_sane, ids_contain, is_tracked
+from tenure._raft.changer cimport configuration_is_sane, ids_contain
 from tenure._raft.guards cimport GUARD_TRANSFER_CLEARS, guard_on
 from tenure._raft.lease_rule cimport fail, lease_on_reply, lease_withdraw
 from tenure._raft.log cimport (
@@ -205,13 +205,17 @@ cdef uint64_t quorum_match(Raft* r, const uint64_t* voters, int32_t count) noexc
     return <uint64_t>quorum_selection(matches, count)
 
 
-cdef bint maybe_commit(Raft* r) noexcept nogil:
-    """Commit what a quorum stored, if it is of the own term (Raft, section 5.4.2)."""
-    cdef bint first_of_term = not own_term_committed(r)
-    cdef uint64_t index = min(
+cdef uint64_t quorum_stored(Raft* r) noexcept nogil:
+    return min(
         quorum_match(r, r.configuration.voters, r.configuration.voters_count),
         quorum_match(r, r.configuration.outgoing, r.configuration.outgoing_count),
     )
+
+
+cdef bint maybe_commit(Raft* r) noexcept nogil:
+    """Commit what a quorum stored, if it is of the own term (Raft, section 5.4.2)."""
+    cdef bint first_of_term = not own_term_committed(r)
+    cdef uint64_t index = quorum_stored(r)
     if index <= r.log.committed or not log_matches(&r.log, index, r.term):
         return False
     r.log.committed = index
@@ -403,14 +407,16 @@ cdef bint adopt(Raft* r, const Configuration* c, uint64_t index) noexcept nogil:
 
 
 cdef bint restore(Raft* r, const Snapshot* s) noexcept nogil:
-    """Take over a snapshot that is ahead of the log. False when there is nothing to take over."""
+    """Take over a snapshot that is ahead of the log. False when there is nothing to take over.
+
+    Its configuration need not contain this member: the change that adds it may be in the log behind the snapshot, so that a
+    newcomer is fed from whatever snapshot there is. Until it has applied that change it is nobody's voter and no candidate.
+    """
     cdef Snapshot* copy
     cdef size_t i
     if not configuration_is_sane(&s.configuration):
         return False
     if s.index <= r.log.committed or r.role != FOLLOWER:
-        return False
-    if not is_tracked(&s.configuration, r.config.id):
         return False
     if log_matches(&r.log, s.index, s.term):
         log_commit_to(&r.log, s.index)  # the log has it all: no need to install anything

@@ -15,6 +15,12 @@ cdef enum ProgressState:
     REPLICATE = 1           # appends are streamed, bounded by the in-flight window
     SNAPSHOT = 2            # nothing is appended until the snapshot has been installed
 
+cdef enum OnRemoval:
+    # What a leader does that has applied its own removal or demotion.
+    REMOVAL_STAY = 0        # it goes on leading, without a lease and without proposals, until somebody takes over
+    REMOVAL_STEP_DOWN = 1   # it follows at once; others may need its vote to learn that it was removed
+    REMOVAL_HAND_OVER = 2   # it follows once a quorum knows, and names a successor
+
 cdef struct Inflight:
     uint64_t last           # index of the last entry of an append in flight
     uint64_t bytes
@@ -83,7 +89,8 @@ cdef struct RaftConfig:
     bint check_quorum
     bint pre_vote
     bint async_storage      # committed entries are handed out only once durable here
-    bint step_down_on_removal       # a leader that applied its own removal or demotion hands over and steps down
+    uint8_t on_removal      # OnRemoval
+    bint commit_in_votes    # a refused vote says what is known to be committed
     bint disable_change_validation  # changes of membership enter the log unchecked; switches leases off (LEASE.md H17)
     uint64_t max_message_bytes
     uint64_t max_committed_bytes
@@ -130,9 +137,12 @@ cdef struct Raft:
     Vec[Progress] progress  # sorted by id, every member of the configuration
     Vec[Vote] votes         # in order of arrival, one a member
     Vec[Departed] departed  # as leader: dropped members that have not been told
+    uint64_t leaving_index  # as leader that hands over: index of the change that removed it; 0 = none
+    uint64_t leaving_round  # acknowledged by whoever has heard that this change is committed; 0 = not minted yet
     uint64_t pending_change_index   # as leader: no change may be proposed before everything up to here is applied
     uint64_t transferee
     bint transfer_sent      # TimeoutNow was queued in this term
+    uint64_t delayed_release        # TimeoutNow came before a committed change was applied: its release_term
     uint64_t release_term   # of the own campaign, 0 = none
     int32_t election_elapsed
     int32_t heartbeat_elapsed

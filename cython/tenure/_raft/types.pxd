@@ -140,7 +140,7 @@ cdef struct Message:
     uint64_t to
     uint64_t term
     uint64_t index          # APP: index before `entries`; *VOTE: last index; APP_RESP: match, or the rejected index
-    uint64_t log_term       # term of the entry at `index`; rejected APP_RESP: term at `reject_hint`
+    uint64_t log_term       # term at `index`; rejected APP_RESP: at `reject_hint`; rejected *VOTE_RESP: at `commit`
     uint64_t commit         # never above the leader's own applied index while leases are asked for (LEASE.md rule 6)
     uint64_t reject_hint
     uint64_t round          # HEARTBEAT and its RESP: ReadIndex round it confirms; 0 = none

@@ -9,6 +9,7 @@ from tenure._raft.describe import MESSAGE_TYPE_NAMES as MESSAGE_TYPE_NAMES
 from tenure._raft.describe import PROGRESS_STATE_NAMES as PROGRESS_STATE_NAMES
 
 MESSAGE_TYPES: dict[str, int]
+ON_REMOVAL: dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -135,6 +135,8 @@ class Coordinator:
     def close(self, *, graceful: bool = True, timeout: float | None = None) -> None:
         """End the lease for good and, unless told otherwise at the start, close the engine. May be repeated."""
         self._closed = True
+        self.lease_read = self._read_by_quorum  # which says that it is closed, whatever becomes of the engine
+        self.try_lease_read = no_lease
         if self._own is not None:
             self._own.close()
         if self._close_engine:

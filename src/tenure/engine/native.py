@@ -22,18 +22,20 @@ import socket
 import time
 import uuid
 import weakref
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from tenure._core.clock import granularity_ns, now_ns
 from tenure._core.fence import FencedRead
 from tenure._core.state_machine import NativeMachine
-from tenure._host.core import PROPOSE, READ, STEP_DOWN, TRANSFER, CoreError, HostCore
+from tenure._host.core import PROPOSE, READ, SNAPSHOT, STEP_DOWN, TRANSFER, CoreError, HostCore
 from tenure.config import Config, check_listen_address, refuse
 from tenure.engine.aio import AsyncEngine
 from tenure.engine.lifecycle import LAST_CALL_S, Lifecycle
+from tenure.engine.membership import GroupMembership, open_roster
 from tenure.engine.outcome import OK, Call, Outcomes, failure_name, is_transient, opening_error, timed_out
-from tenure.engine.protocol import MemberInfo, Membership, ProposalResult, State, Status
+from tenure.engine.protocol import Change, MemberChange, Membership, ProposalResult, State, Status
 from tenure.engine.pumps import ROLES, ApplyPump, EventPump
 from tenure.errors import Closed, InvalidArgument, NotLeader, Overloaded, ProposalRefused, Timeout
 
@@ -87,6 +89,7 @@ class NativeEngine:
         member_id: int,
         members: Mapping[int, str],
         learners: Sequence[int] = (),
+        bootstrap: Sequence[int] | None = None,
         config: Config | None = None,
         redis: str | None = None,
         redis_password: str | None = None,
@@ -100,6 +103,9 @@ class NativeEngine:
             member_id: this member, above 0; the directory belongs to it for good.
             members: "host:port" of every member by id, this one's own, where it listens, included.
             learners: those of `members` that have no vote.
+            bootstrap: the voters that the group began with, where those are not all of `members` but its learners: a
+                member that joins a running group is none of them. Once the directory has been used, its own memory of
+                how the group began counts, and the log's of what became of it.
             config: the settings; equal on all members, but for what concerns one machine alone.
             redis: "host:port" where Redis clients are served by the host's own loop; needs the native key-value store.
             redis_password: what Redis clients must show first; None: nothing.
@@ -116,6 +122,9 @@ class NativeEngine:
             raise refuse("members", f"this member, {member_id}, is not among them")
         if not set(learners) < set(addresses):
             raise refuse("learners", "must be some, but not all, of the members")
+        began = sorted(set(addresses) - set(learners)) if bootstrap is None else sorted(set(bootstrap))
+        if not began or set(began) & set(learners) or not set(map(partial(check_member_id, "bootstrap"), began)):
+            raise refuse("bootstrap", "must be ids of voters, at least one")
         check_listen_address(addresses[member_id][0], insecure=config.insecure)
         native = isinstance(state_machine, NativeMachine)
         if not native and not callable(getattr(state_machine, "apply", None)):
@@ -124,10 +133,14 @@ class NativeEngine:
         if config.fsync == "never":
             logger.warning('member %d runs with fsync="never": a power cut loses acknowledged writes', member_id)
         self._config = config
-        self._members = MappingProxyType({id: members[id] for id in sorted(members)})
-        self._voters = tuple(id for id in self._members if id not in learners)
-        self._learners = tuple(sorted(set(learners)))
         identity = check_cluster_id(cluster_id)
+        roster = open_roster(
+            directory,
+            uuid.UUID(bytes=identity),
+            {id: written(*address) for id, address in addresses.items()},
+            bootstrap=began,
+            learners=learners,
+        )
         try:
             core = HostCore(
                 state_machine if isinstance(state_machine, NativeMachine) else None,
@@ -135,8 +148,10 @@ class NativeEngine:
                 cluster_id=identity,
                 member_id=member_id,
                 addresses={id: (address.encode(), port) for id, (address, port) in addresses.items()},
-                voters=self._voters,
-                learners=self._learners,
+                voters=roster.base_voters,
+                learners=roster.base_learners,
+                base_index=roster.base_index,
+                roster=[(one.id, one.index, (one.address or "").encode()) for one in roster.entries],
                 options=options,
             )
         except CoreError as failure:
@@ -144,15 +159,17 @@ class NativeEngine:
         self._core = core
         self._port = core.port
         self._redis_host = options["redis_listen"][0].decode() if "redis_listen" in options else None
+        self._group = GroupMembership(core, member_id, directory, roster, sync=config.fsync != "never")
+        self._group.keep()
         self._outcomes = Outcomes(
-            self._members, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"]), core.gauges
+            self._group.addresses, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"]), core.gauges
         )
         self._lease_duration_ns = max(0, config.lease_ns - max(1, granularity_ns())) if config.lease_ns else 0
         self.attempt_s = config.election_timeout_s
         self.retry_s = config.tick_s
         core.start()
         self._lifecycle = Lifecycle(core, config.shutdown_timeout_s)
-        self._events = EventPump(core, self._lifecycle)
+        self._events = EventPump(core, self._lifecycle, self._group.refresh)
         self._lifecycle.pump("tenure-events", self._events.run)
         if not isinstance(state_machine, NativeMachine):
             self._lifecycle.pump("tenure-apply", ApplyPump(core, self._lifecycle, state_machine).run)
@@ -367,7 +384,7 @@ class NativeEngine:
             state=ROLES[gauges["role"]] if gauges["failed"] == OK else State.FAILED,
             term=gauges["term"],
             leader=leader,
-            leader_address=None if leader is None else self._members.get(leader),
+            leader_address=None if leader is None else self._group.addresses.get(leader),
             commit_index=gauges["commit_index"],
             applied_index=gauges["applied_index"],
             first_index=gauges["first_index"],
@@ -378,18 +395,69 @@ class NativeEngine:
         )
 
     def configuration(self) -> Membership:
-        """Who belongs to the group: those it was opened with."""
+        """Who belongs to the group, as this member has applied it, without asking anybody.
+
+        Raises:
+            Timeout: the host's loop did not answer within the engine's `call_timeout_s`.
+        """
         self.check()
-        leader = self.leader
-        return Membership(
-            index=0,
-            voters=self._voters,
-            learners=self._learners,
-            members=tuple(
-                MemberInfo(id, address, id in self._voters, id in self._learners, outgoing=False, leader=id == leader)
-                for id, address in self._members.items()
-            ),
+        return self._group.current(self._deadline_ns(None))
+
+    # ----------------------------------------------------------------------------------------------------- members
+
+    def add_learner(self, id: int, address: str, *, timeout: float | None = None) -> Membership:
+        """Let a new member follow, without a vote; see `tenure.engine.Members` for the errors of all changes."""
+        return self.change_members([MemberChange(Change.ADD_LEARNER, id, address)], timeout=timeout)
+
+    def add_voter(self, id: int, address: str, *, timeout: float | None = None) -> Membership:
+        """Let a new member vote at once."""
+        return self.change_members([MemberChange(Change.ADD_VOTER, id, address)], timeout=timeout)
+
+    def promote(self, id: int, *, timeout: float | None = None) -> Membership:
+        """Give a learner a vote."""
+        return self.change_members([MemberChange(Change.PROMOTE, id)], timeout=timeout)
+
+    def demote(self, id: int, *, timeout: float | None = None) -> Membership:
+        """Take a voter's vote; it follows on."""
+        return self.change_members([MemberChange(Change.DEMOTE, id)], timeout=timeout)
+
+    def remove(self, id: int, *, timeout: float | None = None) -> Membership:
+        """Take a member out of the group for good."""
+        return self.change_members([MemberChange(Change.REMOVE, id)], timeout=timeout)
+
+    def change_members(self, changes: Sequence[MemberChange], *, timeout: float | None = None) -> Membership:
+        """Several changes as one, through a joint configuration; returns when that is left again."""
+        self.check()
+        numeric_changes = [
+            MemberChange(
+                one.change,
+                check_member_id("id", one.id),
+                None if one.address is None else written(*host_and_port("address", one.address)),
+            )
+            for one in changes
+        ]
+        return self._group.change(
+            numeric_changes, self._call, partial(self.error, Call.WRITE), self._pause, self._deadline_ns(timeout)
         )
+
+    def take_snapshot(self, *, timeout: float | None = None) -> int:
+        """Take a snapshot of this member's state now; returns the index that a durable one covers.
+
+        Raises:
+            InvalidArgument: this state machine takes no snapshots, or they are switched off.
+            Timeout: it was not durable in time; it may still become so.
+        """
+        deadline_ns = self._deadline_ns(timeout)
+        code, index, _, leader, _ = self._call(Call.CONTROL, SNAPSHOT, None, 0, deadline_ns)
+        if code != OK:
+            raise self.error(Call.CONTROL, code, leader)
+        if index == 0:
+            raise InvalidArgument("there is nothing that a snapshot could be taken of", field="state_machine")
+        while (covered := self._core.gauges()["snapshot_index"]) < index:
+            if 0 <= deadline_ns <= time.monotonic_ns():
+                raise Timeout("the snapshot is not durable yet")
+            self._pause(deadline_ns)
+        return covered
 
     # --------------------------------------------------------------------------------------------------------- end
 
@@ -461,7 +529,9 @@ class NativeEngine:
         """Judge a confirmed read: the answer came while this member led, or was elected since the call began."""
         leader = outcome[3]
         if leader != self._member_id:
-            raise NotLeader("this member does not lead", leader=leader or None, address=self._members.get(leader))
+            raise NotLeader(
+                "this member does not lead", leader=leader or None, address=self._group.addresses.get(leader)
+            )
 
     def successor(self, term: int, target: int | None) -> int | None:
         """Who leads after a hand-over in `term`; None while nobody is known to."""
@@ -571,6 +641,8 @@ def redis_options(
         raise refuse("redis", "Redis clients need the native key-value store as the state machine")
     host, port = host_and_port("redis", address)
     check_listen_address(host, insecure=insecure)
+    if password == "":
+        raise refuse("redis_password", "is empty: None stands for no password")
     secret = {} if password is None else {"redis_password": password.encode()}
     return {"redis_listen": (host.encode(), port), **secret}
 
@@ -592,6 +664,11 @@ def host_and_port(field: str, text: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise refuse(field, f'{text!r} is not "host:port"')
     return numeric(host), int(port)
+
+
+def written(address: str, port: int) -> str:
+    """A numeric address and a port as one text."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def numeric(host: str) -> str:

@@ -29,7 +29,7 @@ __all__ = ["ROLES", "ApplyPump", "EventPump"]
 logger = logging.getLogger("tenure.engine")
 
 # Event kinds of `_host/member.pxd`, entry kinds and roles of `_raft/types.pxd`.
-EVENT_ROLE, EVENT_LEADER_LOST, EVENT_FAILED, EVENT_STALLED = 1, 2, 3, 4
+EVENT_ROLE, EVENT_LEADER_LOST, EVENT_FAILED, EVENT_STALLED, EVENT_MEMBERS = 1, 2, 3, 4, 5
 ENTRY_NORMAL = 0
 ROLES = (State.FOLLOWER, State.PRE_CANDIDATE, State.CANDIDATE, State.LEADER)
 
@@ -44,9 +44,13 @@ def slice_end_ns(lifecycle: Lifecycle) -> int:
 class EventPump:
     """Reads the host's events, logs them, and calls back on loss of leadership, in order of registration."""
 
-    def __init__(self, core: HostCore, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, core: HostCore, lifecycle: Lifecycle, members_changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`members_changed` is called, on the events thread, when the group or an address of its members changed."""
         self._core = core
         self._lifecycle = lifecycle
+        self._members_changed = members_changed
         self._lock = threading.Lock()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._tickets = itertools.count()
@@ -92,6 +96,8 @@ class EventPump:
                 member,
                 extra={"event": "stalled", "member": member, "term": term},
             )
+        elif kind == EVENT_MEMBERS:
+            self._members_changed()
         with self.changed:
             self.changed.notify_all()
 

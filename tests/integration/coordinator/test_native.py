@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import time
 import uuid
@@ -15,7 +16,7 @@ from tenure._kv.machine import KeyValueMachine
 from tenure.config import Config
 from tenure.coordinator import Coordinator, KeyValue
 from tenure.engine import NativeEngine
-from tenure.errors import Closed, InvalidArgument, NotLeader
+from tenure.errors import Closed, InvalidArgument, NotLeader, TooLarge
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -99,6 +100,7 @@ def loop_ns(call, count: int) -> float:
     return (time.perf_counter_ns() - begin) / count
 
 
+@pytest.mark.figures
 def test_a_lease_read_costs_less_than_a_clock_call(cluster):
     """Interleaved rounds on a live leader; the goal is 0.9, and the check leaves room for a busy machine."""
     coordinator = cluster.leader()
@@ -179,6 +181,164 @@ def test_the_view_for_asyncio(cluster):
             await aio.increment(b"text", 2**63)
 
     asyncio.run(use())
+
+
+# -------------------------------------------------------------------------------------------------------------- lives
+
+
+def test_a_key_is_given_a_life_and_loses_it(cluster):
+    kv = cluster.leader().kv
+    kv.set(b"life", b"v", ex=100)
+    assert 99 < kv.ttl(b"life") <= 100
+    kv.set(b"life", b"v", px=50_000)
+    assert 49 < kv.ttl(b"life") <= 50
+    assert kv.persist(b"life")
+    assert not kv.persist(b"life")
+    assert kv.ttl(b"life") == math.inf
+    assert kv.ttl(b"no such key") is None
+    assert not kv.expire(b"no such key", ex=5)
+    assert kv.expire(b"life", ex=30, nx=True)
+    assert not kv.expire(b"life", ex=90, nx=True)
+    assert not kv.expire(b"life", ex=20, gt=True)
+    assert kv.expire(b"life", ex=40, gt=True, xx=True)
+    assert kv.expire(b"life", px=9_500, lt=True)
+    assert 9 < kv.ttl(b"life") <= 9.5
+    kv.set(b"life", b"v")
+    assert kv.ttl(b"life") == math.inf
+    assert kv.set_if_absent(b"lease", b"me", ex=60)
+    assert not kv.set_if_absent(b"lease", b"you", ex=90)
+    assert kv.ttl(b"lease") <= 60
+    assert kv.compare_and_set(b"lease", b"me", b"me again", px=90_000)
+    assert kv.ttl(b"lease") > 80
+    kv.delete(b"life", b"lease")
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        {"ex": 0},
+        {"ex": -1},
+        {"px": 0},
+        {"px": 1.5},
+        {"px": 2**62},
+        {"px": True},
+        {"ex": math.inf},
+        {"ex": math.nan},
+        {"ex": 1, "px": 1},
+    ],
+)
+def test_what_is_no_life_is_refused(cluster, life):
+    kv = cluster.leader().kv
+    for call in (kv.set, kv.set_if_absent, lambda k, _, **life: kv.expire(k, **life)):
+        with pytest.raises(InvalidArgument):
+            call(b"no life", b"", **life)
+    for flags in ({"nx": True, "gt": True}, {"gt": True, "lt": True}):
+        with pytest.raises(InvalidArgument):
+            kv.expire(b"no life", ex=1, **flags)
+    with pytest.raises(InvalidArgument):
+        kv.expire(b"no life")
+
+
+def test_a_key_ends_in_time_for_everybody_and_is_removed(cluster):
+    """No Redis front end, no other writes: the host of the leader keeps the time."""
+    leader, (follower, _) = cluster.leader(), cluster.followers()
+    size = len(leader.kv)
+    for _ in range(3):
+        began = time.monotonic()
+        leader.kv.set(b"short", b"v", px=200)
+        while leader.kv.get(b"short") is not None:
+            assert time.monotonic() - began < 2
+            assert leader.kv.get_many([b"short", b"nothing"])[1] is None
+        assert time.monotonic() - began > 0.19
+        # Once somebody has seen it gone, nobody sees it again.
+        assert not leader.kv.exists(b"short")
+        with contextlib.suppress(NotLeader):  # it may say that only the leader can tell
+            assert follower.kv.get(b"short", timeout=10) is None
+            assert follower.kv.ttl(b"short", timeout=10) is None
+        assert leader.kv.set_if_absent(b"short", b"w", px=1)
+    deadline = time.monotonic() + 10
+    while len(leader.kv) > size:  # nobody asks for it any more
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_nothing_is_written_for_the_sake_of_time_while_nobody_reads(cluster):
+    leader = cluster.leader()
+    leader.kv.set(b"long", b"v", ex=1000)
+    leader.kv.get(b"long")
+    time.sleep(0.2)
+    before = leader.linearizable_read()
+    time.sleep(1.5)
+    assert leader.linearizable_read() == before
+    assert leader.kv.delete(b"long") == 1
+
+
+def test_a_follower_reads_lives_that_are_beyond_doubt(cluster):
+    leader, (follower, _) = cluster.leader(), cluster.followers()
+    leader.kv.set(b"lives", b"v", ex=1000)
+    assert follower.kv.get(b"lives", timeout=10) == b"v"
+    assert 990 < follower.kv.ttl(b"lives", timeout=10) <= 1000
+    leader.kv.delete(b"lives")
+
+
+def test_a_command_that_fits_no_message_costs_its_neighbours_nothing(cluster):
+    kv = cluster.leader().kv
+    large = b"x" * (1 << 21)
+
+    async def use() -> None:
+        aio = kv.aio
+        for _ in range(20):
+            outcomes = await asyncio.gather(
+                *(aio.set(b"neighbour", large if i == 5 else b"v") for i in range(20)), return_exceptions=True
+            )
+            assert [type(one) for one in outcomes] == [TooLarge if i == 5 else type(None) for i in range(20)]
+
+    asyncio.run(use())
+
+
+def test_the_view_for_asyncio_has_every_call(cluster):
+    kv = cluster.leader().kv
+    calls = {name for name in dir(type(kv)) if not name.startswith("_")} - {"aio", "state_hash"}
+    assert calls == {name for name in dir(type(kv.aio)) if not name.startswith("_")}
+
+    async def use() -> None:
+        aio = kv.aio
+        await aio.set(b"async", b"1", ex=50)
+        assert 49 < await aio.ttl(b"async") <= 50
+        assert await aio.persist(b"async")
+        assert await aio.ttl(b"async") == math.inf
+        assert await aio.append(b"async", b"2") == 2
+        assert await aio.expire(b"async", px=100)
+        assert await aio.exists(b"async")
+        await asyncio.sleep(0.1)
+        assert await aio.get_many([b"async"]) == [None]
+        assert not await aio.exists(b"async")
+        await aio.set_many({b"p": b"1", b"q": b"2"})
+        assert await aio.delete(b"p", b"q") == 2
+
+    asyncio.run(use())
+
+
+def test_a_command_that_comes_before_a_new_leader_knows_what_it_inherits_waits_for_it(cluster):
+    """Nobody is refused, and nothing is given a time of before."""
+    old = cluster.leader()
+    target = cluster.followers()[0]
+    old.kv.set(b"moving", b"0")
+
+    def write(coordinator: Coordinator) -> bool:
+        try:
+            coordinator.kv.increment(b"moving", timeout=5)
+        except NotLeader:
+            return False
+        return True
+
+    written = 0
+    old.engine.transfer_leadership(target.engine.member_id, timeout=10)
+    deadline = time.monotonic() + 10
+    while written < 20:
+        assert time.monotonic() < deadline
+        written += write(target)
+    assert cluster.leader().kv.get(b"moving", timeout=10) == b"20"
 
 
 def test_members_that_applied_the_same_hold_the_same(cluster):

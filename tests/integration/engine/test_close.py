@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+import tenure
 from tenure import errors
 from tenure.engine import State
 
 from .cluster import free_addresses
 
-SOURCE = Path(__file__).parents[3] / "src"
+SOURCE = Path(tenure.__file__).parent.parent
 
 
 def test_after_the_end_every_call_says_so(one):

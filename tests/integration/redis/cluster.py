@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.faults.proxy import Network
+
 CLUSTER_ID = b"redis-front-test"
 LEADER = 3
 
@@ -69,17 +71,38 @@ class Member:
 
 
 class Cluster:
-    def __init__(self, directory: Path, count: int, options: dict[str, Any]) -> None:
+    """With `network`, members reach each other through proxies that can be held up."""
+
+    def __init__(self, directory: Path, count: int, options: dict[str, Any], network: Network | None = None) -> None:
         self.directory = directory
         self.options = options
+        self.network = network
         self.addresses = {id: (b"127.0.0.1", free_port()) for id in range(1, count + 1)}
+        self.seen_from = {id: self.through(network, id) for id in self.addresses}
         self.members = {id: self.start(id) for id in self.addresses}
 
-    def start(self, id: int) -> Member:
-        return Member(id, self.directory / str(id), self.addresses, self.options)
+    def through(self, network: Network | None, dialler: int) -> dict[int, tuple[bytes, int]]:
+        """The addresses as one member has them."""
+        if network is None:
+            return self.addresses
+        seen = dict(self.addresses)
+        for id, (_, port) in self.addresses.items():
+            if id != dialler:
+                seen[id] = (b"127.0.0.1", free_port())
+                network.add(dialler, id, port, seen[id][1])
+        return seen
 
-    def leader(self) -> Member:
-        return wait_until(lambda: next((m for m in self.members.values() if m.open and m.leads()), None))
+    def start(self, id: int) -> Member:
+        return Member(id, self.directory / str(id), self.seen_from[id], self.options)
+
+    def links_of(self, member: Member) -> list[tuple[int, int]]:
+        """Both ways between a member and the others."""
+        others = [id for id in self.members if id != member.id]
+        return [(member.id, id) for id in others] + [(id, member.id) for id in others]
+
+    def leader(self, *besides: Member) -> Member:
+        candidates = [m for m in self.members.values() if m not in besides]
+        return wait_until(lambda: next((m for m in candidates if m.open and m.leads()), None))
 
     def follower(self) -> Member:
         leader = self.leader()
@@ -109,8 +132,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(directory: Path, count: int = 1, **options: Any) -> Iterator[Cluster]:
-    made = Cluster(directory, count, options)
+def cluster(directory: Path, count: int = 1, *, network: Network | None = None, **options: Any) -> Iterator[Cluster]:
+    made = Cluster(directory, count, options, network)
     try:
         yield made
         made.check_hashes()

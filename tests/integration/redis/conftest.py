@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from tests.faults.proxy import Network
 
 from . import cluster as clusters
 from .peers import lacking
@@ -35,6 +36,22 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clusters.Cluste
 @pytest.fixture
 def trio(tmp_path: Path) -> Iterator[clusters.Cluster]:
     with clusters.cluster(tmp_path, 3) as made:
+        made.leader()
+        made.follower()
+        yield made
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    made = Network()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def held_apart(tmp_path: Path, network: Network) -> Iterator[clusters.Cluster]:
+    """Three members whose links can be held up."""
+    with clusters.cluster(tmp_path, 3, network=network) as made:
         made.leader()
         made.follower()
         yield made

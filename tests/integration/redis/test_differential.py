@@ -69,6 +69,13 @@ def listed(name: str, part: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[
     return st.lists(part, max_size=4).map(lambda parts: [name.encode(), *parts])
 
 
+expiry_options = st.lists(st.sampled_from([b"NX", b"xx", b"GT", b"Lt", b"bogus"]), max_size=3)
+
+
+def expiring(name: str) -> st.SearchStrategy[list[bytes]]:
+    return st.tuples(keys, lives, expiry_options).map(lambda t: [name.encode(), t[0], t[1], *t[2]])
+
+
 commands = st.one_of(
     command("GET", keys),
     command("set", keys, values),
@@ -92,10 +99,10 @@ commands = st.one_of(
     command("INCRBY", keys, numbers),
     command("DECRBY", keys, numbers),
     command("GETRANGE", keys, numbers, numbers),
-    command("EXPIRE", keys, lives),
-    command("PEXPIRE", keys, lives),
-    command("EXPIREAT", keys, lives),
-    command("PEXPIREAT", keys, lives),
+    expiring("EXPIRE"),
+    expiring("PEXPIRE"),
+    expiring("EXPIREAT"),
+    expiring("PEXPIREAT"),
     command("TTL", keys),
     command("PERSIST", keys),
     command("EXPIRETIME", keys),
@@ -192,6 +199,11 @@ CONNECTION = [
     [b"SELECT", b"0"],
     [b"FLUSHALL", b"a", b"b"],
     [b"EXPIRE", b"a", b"10", b"bogus"],
+    [b"EXPIRE", b"a", b"x", b"bogus"],
+    [b"EXPIRE", b"a", b"x", b"NX", b"GT"],
+    [b"EXPIRE", b"a", b"10", b"GT", b"LT"],
+    [b"EXPIRE", b"a", b"10", b"XX", b"LT", b"GT", b"NX"],
+    [b"EXPIRE", b"a", b"10", b"NX", b"NX"],
     [b"GET", b"none"],
     [b"QUIT"],
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -22,10 +24,6 @@ from tenure.errors import InvalidArgument
 from .cluster import CLUSTER_ID, Cluster, Member, cluster, free_port, wait_until
 from .peers import lacking
 from .wire import Error, Status, Wire, encode
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 CAPTURED: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60}
 
@@ -240,6 +238,34 @@ def test_a_client_that_does_not_read_is_not_read(tmp_path: Path) -> None:
             sender.join()
 
 
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_a_slow_client_has_asked_for_takes_no_memory_before_it_reads(trio: Cluster) -> None:
+    """Confirmed reads wait as requests, not as replies."""
+    follower = trio.follower()
+    with Wire(follower.port) as wire:
+        assert wire.call("SET", "v", b"x" * 1_000_000) == Status(b"OK")
+        assert len(wire.call("GET", "v")) == 1_000_000
+        before = resident_bytes()
+        wire.send(encode("GET", "v") * 400)
+        wait_until(lambda: follower.counts()["read_index_reads"] >= 401)
+        time.sleep(0.2)
+        assert resident_bytes() - before < 60_000_000
+        for _ in range(400):
+            assert len(wire.reply()) == 1_000_000
+
+
+def test_one_reply_has_a_limit(one: Member) -> None:
+    with Wire(one.port) as wire:
+        assert wire.call("SET", "v", b"x" * 1_000_000) == Status(b"OK")
+        assert wire.call("MGET", *["v"] * 1000) == Error(
+            b"ERR the reply would be too large: ask for fewer keys at once"
+        )
+        assert [len(value) for value in wire.call("MGET", *["v"] * 30)] == [1_000_000] * 30
+
+
 def test_a_client_with_too_much_under_way_is_not_read(tmp_path: Path) -> None:
     with cluster(tmp_path, 1, redis_max_pending=10) as made, Wire(made.leader().port) as wire:
         wire.send(encode("INCR", "n") * 5000)
@@ -332,6 +358,52 @@ def test_keys_end_in_time_and_stay_ended_everywhere(trio: Cluster, where: str) -
     assert leader.counts()["marks"] + follower.counts()["marks"] > 0
 
 
+def test_what_nobody_asks_for_any_more_is_removed_as_fast_as_it_comes(one: Member) -> None:
+    count = 20_000
+    with Wire(one.port) as wire:
+        for begin in range(0, count, 500):
+            wire.send(b"".join(encode("SET", f"gone{i}", "", "PX", 1) for i in range(begin, begin + 500)))
+            assert [wire.reply() for _ in range(500)] == [Status(b"OK")] * 500
+        wait_until(lambda: wire.call("DBSIZE") == 0, 4)
+
+
+@pytest.mark.timeout(120)
+def test_commands_that_take_long_do_not_take_the_loop_for_long(one: Member) -> None:
+    """Each hashes a large value again. Between two of them everybody else has a turn."""
+    with Wire(one.port) as wire:
+        for _ in range(16):
+            wire.call("APPEND", "large", b"x" * 1_000_000)
+        before = one.core.gauges()["passes"]
+        wire.send(encode("EXPIRE", "large", 1000) * 64)
+        assert [wire.reply() for _ in range(64)] == [1] * 64
+        assert one.core.gauges()["passes"] - before > 16
+
+
+def test_ended_keys_with_long_names_cost_nobody_else_a_command(one: Member) -> None:
+    """Together they fit no entry of the log."""
+    with Wire(one.port) as wire:
+        end_ms = time.time_ns() // 1_000_000 + 2000
+        for i in range(300):
+            assert wire.call("SET", b"%06d" % i * 1000, "", "PXAT", end_ms) == Status(b"OK")
+
+        def all_but_one_are_gone() -> bool:
+            wire.send(encode("SET", "k", "v") * 64)
+            assert [wire.reply() for _ in range(64)] == [Status(b"OK")] * 64
+            return wire.call("DBSIZE") == 1
+
+        wait_until(all_but_one_are_gone)
+
+
+def test_keys_that_will_end_are_told(one: Member) -> None:
+    with Wire(one.port) as wire:
+        wire.call("MSET", "a", 1, "b", 2, "c", 3)
+        wire.call("EXPIRE", "a", 1000)
+        wire.call("EXPIRE", "b", 1000)
+        assert b"db0:keys=3,expires=2,avg_ttl=0" in bytes(wire.call("INFO", "keyspace"))
+        wire.call("PERSIST", "a")
+        assert b"db0:keys=3,expires=1,avg_ttl=0" in bytes(wire.call("INFO", "keyspace"))
+
+
 # -------------------------------------------------------------------------------------------------- lost leaders
 
 
@@ -417,6 +489,14 @@ def test_an_overtaken_leader_serves_nothing_stale(trio: Cluster) -> None:
                 assert there.call("SET", "t", i) == Status(b"OK")
                 assert wire.call("GET", "t") == str(i).encode()
     assert old.counts()["read_index_reads"] >= 200
+
+
+def test_an_empty_password_is_no_password_by_mistake(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="redis_password"):
+        NativeEngine(
+            KeyValueMachine(), directory=str(tmp_path / "member"), cluster_id=CLUSTER_ID, member_id=1,
+            members={1: f"127.0.0.1:{free_port()}"}, redis="127.0.0.1:0", redis_password="",
+        )  # fmt: skip
 
 
 def test_only_loopback_is_listened_on_unless_somebody_says_so(tmp_path: Path) -> None:

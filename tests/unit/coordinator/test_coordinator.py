@@ -316,6 +316,19 @@ def test_close_ends_the_lease_and_the_registration_and_may_leave_the_engine_open
         coordinator.lease_read()
 
 
+def test_a_closed_coordinator_reads_nothing_although_its_engine_lives():
+    engine = LeaseKeepingEngine()
+    coordinator = Coordinator(engine, close_engine=False)
+    assert coordinator.try_lease_read() == 0
+    coordinator.close()
+    assert engine.state is State.LEADER
+    assert coordinator.try_lease_read() is None
+    with pytest.raises(Closed):
+        coordinator.lease_read()
+    with pytest.raises(Closed):
+        coordinator.lease_read(timeout=1)
+
+
 def test_a_dispatch_under_way_while_the_coordinator_closes_revives_nothing():
     engine = DurationEngine()
     coordinator = Coordinator(engine, close_engine=False)
