@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 
@@ -106,12 +107,13 @@ def hosts(tmp_path):
     made.clean_up()
 
 
-def load(hosts, rate=300, until=1000):
-    """A member that writes until its log is longer than a snapshot reaches."""
-    leader = hosts.leader()
-    hosts.stop(leader)
-    hosts.start(leader, str(hosts.file), "--id", str(leader), "--exercise", str(rate))
-    wait_until(lambda: hosts.running[leader].status()["last_index"] > until, "a log", seconds=60)
+def write(hosts, count):
+    """`count` acknowledged writes, by a Redis client of the leader's."""
+    host, port = hosts.address(hosts.leader(), "redis").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client, client.makefile("rb") as replies:
+        for begin in range(0, count, 100):
+            client.sendall(b"".join(b"SET key%d %d\r\n" % (n, n) for n in range(begin, begin + 100)))
+            assert [replies.readline() for _ in range(100)] == [b"+OK\r\n"] * 100
 
 
 def test_a_host_joins_with_one_command_and_votes(hosts):
@@ -136,11 +138,11 @@ def test_a_host_joins_with_one_command_and_votes(hosts):
 
 
 def test_a_host_that_joins_late_gets_a_snapshot(hosts):
-    load(hosts)
+    while hosts.running[hosts.leader()].status()["first_index"] == 1:
+        write(hosts, 1000)
     joined = hosts.join(4)
     assert joined.status()["counters"]["snapshots_installed"] >= 1
     assert hosts.command("members", "list")["voters"] == [1, 2, 3, 4]
-    hosts.running[hosts.leader()].process.send_signal(signal.SIGUSR1)
     assert len(hosts.hashes()) == 1
 
 
@@ -170,7 +172,7 @@ def test_a_member_that_joined_comes_back_without_anybodys_answer(hosts):
 
 
 def test_a_host_that_is_killed_while_it_joins_finishes_when_it_starts_again(hosts):
-    load(hosts)
+    write(hosts, 5000)
     for seconds in (0.4, 0.8, 1.2):
         with (hosts.folder / "4.log").open("a") as log:
             process = subprocess.Popen(
@@ -229,7 +231,7 @@ def test_a_leader_that_is_removed_hands_over(hosts):
 
 
 def test_a_member_takes_a_snapshot_when_it_is_told_to(hosts):
-    load(hosts, until=20)
+    write(hosts, 100)
     id = hosts.leader()
     answer = json.loads(tenure("snapshot", "--json", "--admin", hosts.address(id, "admin")).stdout)
     assert answer["member"] == id
