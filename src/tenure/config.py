@@ -75,6 +75,8 @@ class Config:
         segment_bytes: size of one file of the log.
         snapshot_every: commands between two snapshots of the state machine, after which the log forgets what it no
             longer needs; 0 takes none. State machines in Python take none: their log is never compacted.
+        max_snapshot_hold_bytes: of the log, and for each command 64 bytes more, that a leader keeps in memory for a
+            member that is at a snapshot. Above it the member is offered the latest snapshot and begins anew.
         fsync: "always", or "never": a power cut then loses acknowledged writes. For tests, and warns.
         stall_limit_s: a write that takes longer costs the leader its leadership. None: the election timeout.
         call_timeout_s: the time limit of calls that name none.
@@ -100,6 +102,7 @@ class Config:
     max_queued_bytes: int = 64 << 20
     segment_bytes: int = 64 << 20
     snapshot_every: int = 10_000
+    max_snapshot_hold_bytes: int = 256 << 20
     fsync: Literal["always", "never"] = "always"
     stall_limit_s: float | None = None
     call_timeout_s: float = 10.0
@@ -224,6 +227,7 @@ class Config:
             "shutdown_limit_ns": round(self.shutdown_timeout_s * NS),
             "segment_bytes": self.segment_bytes,
             "snapshot_every": self.snapshot_every,
+            "snapshot_hold_bytes": self.max_snapshot_hold_bytes,
             "fsync": self.fsync == "always",
             "max_frame_bytes": self.max_frame_bytes,
             "max_queued_bytes": self.max_queued_bytes,

@@ -19,6 +19,7 @@ cdef struct WalOptions:
     uint64_t segment_bytes
     bint sync
     uint64_t snapshot_every
+    uint64_t snapshot_hold_bytes
 
 
 cdef class CompletionInbox:
@@ -42,7 +43,7 @@ cdef class HostCore:
     cdef int open_roster(self, list roster, dict addresses) except -1
     cdef int open_member(
         self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t base_index,
-        uint64_t snapshot_every) except -1
+        const WalOptions* options) except -1
     cdef int open_state(self, RecoveredGroup* found, Snapshot* chosen) except -1
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
     cdef int open_front(self, NativeMachine machine, dict options) except -1

@@ -181,6 +181,7 @@ cdef void set_options(RaftConfig* raft, HostConfig* host, WalOptions* wal, Trans
     wal.segment_bytes = left.pop("segment_bytes", 64 << 20)
     wal.sync = left.pop("fsync", True)
     wal.snapshot_every = left.pop("snapshot_every", 10000)
+    wal.snapshot_hold_bytes = left.pop("snapshot_hold_bytes", 256 << 20)
     transport.max_frame_bytes = left.pop("max_frame_bytes", 16 << 20)
     transport.max_queued_bytes = left.pop("max_queued_bytes", 64 << 20)
     if left:
@@ -297,7 +298,7 @@ cdef class HostCore:
             raise MemoryError("no memory, or no file descriptors left, for a host")
         self.open_log(directory, cluster_id, &wal)
         self.open_roster(roster, addresses)
-        self.open_member(machine, &raft, voters, learners, base_index, wal.snapshot_every)
+        self.open_member(machine, &raft, voters, learners, base_index, &wal)
         self.open_network(addresses, &transport)
         self.open_front(machine, options)
 
@@ -365,7 +366,7 @@ cdef class HostCore:
 
     cdef int open_member(
             self, NativeMachine machine, RaftConfig* config, tuple voters, tuple learners, uint64_t base_index,
-            uint64_t snapshot_every
+            const WalOptions* options
     ) except -1:
         cdef Member* m = <Member*>calloc(1, sizeof(Member))
         cdef RecoveredGroup empty
@@ -391,7 +392,8 @@ cdef class HostCore:
         if not self.host.members.push(m) or m.lease == NULL or m.applied == NULL or m.gauges == NULL:
             raise MemoryError("no memory for a member")
         self.member = m
-        m.snapshots.every = snapshot_every
+        m.snapshots.every = options.snapshot_every
+        m.transfer.hold_bytes = options.snapshot_hold_bytes
         if machine is not None:
             m.machine = machine.take()
             if isinstance(machine, KeyValueMachine):
@@ -771,6 +773,8 @@ cdef class HostCore:
             "snapshots_failed": g.snapshots_failed.load(memory_order_relaxed),
             "snapshots_damaged": g.snapshots_damaged.load(memory_order_relaxed),
             "snapshots_installed": g.snapshots_installed.load(memory_order_relaxed),
+            "snapshots_resumed": g.snapshots_resumed.load(memory_order_relaxed),
+            "snapshot_received_bytes": g.snapshot_received_bytes.load(memory_order_relaxed),
             "snapshot_index": g.snapshot_index.load(memory_order_relaxed),
             "snapshot_bytes": g.snapshot_bytes.load(memory_order_relaxed),
             "snapshot_ns": g.snapshot_ns.load(memory_order_relaxed),

@@ -98,19 +98,24 @@ from tenure._host.redis_front cimport (
 from tenure._host.redis_ops cimport data_refuse
 from tenure._host.redis_types cimport REDIS_TOKEN_TAG
 from tenure._host.roster cimport DATA_ROSTER
-from tenure._host.snapshots cimport (
+from tenure._host.snapshots cimport snapshots_done, snapshots_request, snapshots_step
+from tenure._host.snapshotter cimport (
+    JOB_WRITE,
+    SnapshotJob,
+    snapshotter_start,
+    snapshotter_stop,
+    snapshotter_take_done,
+)
+from tenure._host.timekeeper cimport keeper_due_ns, keeper_end, keeper_free, keeper_propose, keeper_step, keeper_tick
+from tenure._host.transfer cimport (
     DATA_SNAPSHOT,
     SnapshotData,
-    snapshots_data,
-    snapshots_data_group,
-    snapshots_done,
-    snapshots_hold,
-    snapshots_request,
-    snapshots_step,
-    snapshots_tick,
+    transfer_data,
+    transfer_data_group,
+    transfer_done,
+    transfer_hold,
+    transfer_tick,
 )
-from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
-from tenure._host.timekeeper cimport keeper_due_ns, keeper_end, keeper_free, keeper_propose, keeper_step, keeper_tick
 from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
 from tenure._net.transport cimport (
@@ -181,7 +186,7 @@ cdef Member* member_of(Host* host, uint32_t group) noexcept nogil:
 
 cdef void deliver(void* context, uint32_t group, Message* message, int64_t now_ns) noexcept nogil:
     cdef Member* m = member_of(<Host*>context, group)
-    if m != NULL and not (message.type == MSG_SNAP and snapshots_hold(m, message, clock_monotonic_ns())):
+    if m != NULL and not (message.type == MSG_SNAP and transfer_hold(m, message, clock_monotonic_ns())):
         member_receive(m, message, now_ns)
 
 
@@ -199,9 +204,9 @@ cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* 
     cdef Member* m = NULL
     if kind == DATA_SNAPSHOT:
         if size >= sizeof(SnapshotData):
-            m = member_of(host, snapshots_data_group(bytes))
+            m = member_of(host, transfer_data_group(bytes))
         if m != NULL:
-            snapshots_data(m, peer, bytes, size, clock_monotonic_ns())
+            transfer_data(m, peer, bytes, size, clock_monotonic_ns())
     elif kind == DATA_HASHES:
         m = member_of(host, divergence_group(bytes, size))
         if m != NULL and not divergence_agrees(m, peer, bytes, size):
@@ -340,7 +345,10 @@ cdef void finish_snapshots(Host* host) noexcept nogil:
         if job == NULL:
             return
         m = member_of(host, job.group)
-        code = snapshots_done(m, job, now_ns, monotonic_ns)
+        if job.kind == JOB_WRITE:
+            code = snapshots_done(m, job, monotonic_ns)
+        else:
+            code = transfer_done(m, job, now_ns, monotonic_ns)
         if code != OK:
             member_fail(m, code, OUTCOME_UNKNOWN)
 
@@ -370,7 +378,7 @@ cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
         if host.members.data[i].raft.failed == OK:
             for _n in range(count):
                 member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
-            snapshots_tick(host.members.data[i], now_ns, monotonic_ns)
+            transfer_tick(host.members.data[i], now_ns, monotonic_ns)
             divergence_tick(host.members.data[i], monotonic_ns)
     if host.keeper != NULL:
         keeper_tick(host.keeper, now_ns, monotonic_ns)

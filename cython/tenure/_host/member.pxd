@@ -17,6 +17,7 @@ from tenure._host.writer cimport WriteJob, Writer
 from tenure._net.transport cimport Transport
 from tenure._raft.state cimport Raft
 from tenure._raft.types cimport Entry, Message, Snapshot
+from tenure._storage.snapshot cimport SnapshotBytes
 
 cdef enum Outcome:
     # How a submission ends; values below 100 are a Code of `_raft.types`.
@@ -94,6 +95,8 @@ cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
         atomic[uint64_t] snapshots_failed
         atomic[uint64_t] snapshots_damaged
         atomic[uint64_t] snapshots_installed
+        atomic[uint64_t] snapshots_resumed
+        atomic[uint64_t] snapshot_received_bytes
         atomic[uint64_t] snapshot_index
         atomic[uint64_t] snapshot_bytes
         atomic[uint64_t] snapshot_ns
@@ -109,10 +112,40 @@ cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
 
 
 cdef struct SnapshotPeer:
-    # A member that the leader sent a snapshot, as long as it is at it.
+    # A member that the leader sent a snapshot, until it has caught up; see transfer.pyx.
     uint64_t id
+    uint64_t index              # the entries behind it are kept
+    uint64_t bytes              # `total_bytes` there
+    uint64_t floor              # what it has of older snapshots is of no use to it any more
+    int64_t heard_ns            # CLOCK_MONOTONIC, as the next
+    int64_t offered_ns
+    bint waiting                # the core waits for it to install a snapshot
+    bint serving                # a piece for it is with the snapshot thread
+
+cdef struct Download:
+    # The file that is received, which may be older than the snapshot that the leader last named. index 0 = none.
     uint64_t index
-    int64_t heard_ns            # CLOCK_MONOTONIC
+    uint64_t term
+    SnapshotBytes bytes_of      # size 0 = not known yet
+    uint64_t received           # bytes of it that are here
+
+cdef struct Transfer:
+    # As leader.
+    Vec[SnapshotPeer] peers
+    uint64_t hold_bytes         # of entries that may be kept for one of them
+    # As the member behind. The leader's message waits until a file is here, whole, durable, and loaded beside the machine.
+    bint receiving
+    bint storing                # the snapshot thread is at it
+    bint resuming               # ... and looks for what a former process received
+    Message held                # owns its snapshot
+    Download download
+    uint64_t left_index         # of the beginning of a file that a former process left; 0 = none, or it was looked at
+    int64_t told_ns             # CLOCK_MONOTONIC, as the next: when the leader last heard of this member
+    int64_t asked_ns            # when it was last asked for a piece
+    int64_t patience_ns         # after which it is asked again
+    void* load                  # what `loaded` is of; null = none
+    Snapshot loaded
+    uint64_t installing         # adopted, and not yet durable in the log; 0 = none
 
 cdef struct MemberSnapshots:
     # See snapshots.pyx.  marked <= previous.index < latest.index <= applied
@@ -120,23 +153,16 @@ cdef struct MemberSnapshots:
     uint64_t every              # entries between two snapshots; 0 = none are taken
     uint64_t applied_bytes      # commands applied since the last cut
     uint64_t requested          # somebody asked for a snapshot that covers this index
+    uint64_t total_bytes        # of entries applied since the start, with what each costs beside its command
+    uint64_t cut_bytes          # `total_bytes` at the cut of the running one
+    uint64_t latest_bytes       # ... and at that of `latest`
     Snapshot latest             # whole and durable in a file; index 0 = none
     Snapshot previous           # the one before it
     uint64_t marked             # the log on disk starts behind this index
     uint64_t compact_to         # entries up to here may leave memory; 0 = nothing to do
     int64_t retry_ns            # CLOCK_MONOTONIC: none is begun before, since one failed
     bint running                # one of this member's own
-    # As leader.
-    Vec[SnapshotPeer] peers
-    # As follower: the leader's message waits until its file is here, whole, durable, and loaded beside the machine.
-    bint receiving
-    bint storing                # a piece is with the snapshot thread
-    Message held                # owns its snapshot
-    uint64_t received           # bytes of the file
-    int64_t asked_ns            # CLOCK_MONOTONIC
-    void* load                  # what `loaded` is of; null = none
-    Snapshot loaded
-    uint64_t installing         # adopted, and not yet durable in the log; 0 = none
+    bint renew                  # the file of `latest` is damaged
 
 cdef enum:
     HASHES_KEPT = 1024
@@ -165,6 +191,7 @@ cdef struct Member:
     Transport* transport
     Writer* writer
     MemberSnapshots snapshots
+    Transfer transfer
     MemberHashes hashes
     MemberGauges* gauges
     Vec[PendingProposal] proposals

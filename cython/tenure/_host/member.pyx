@@ -25,7 +25,7 @@ from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR
 from tenure._core.wakeup cimport wakeup_notify
 from tenure._host.divergence cimport divergence_note
 from tenure._host.roster cimport roster_encode, roster_learn
-from tenure._host.snapshots cimport snapshots_adopt, snapshots_release, snapshots_rest
+from tenure._host.transfer cimport transfer_adopt, transfer_release, transfer_rest
 from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_has_room, writer_push
 from tenure._net.transport cimport transport_send
@@ -51,6 +51,7 @@ from tenure._raft.types cimport (
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
     ENTRY_NORMAL,
+    ENTRY_ROOM_BYTES,
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
@@ -301,7 +302,7 @@ cdef void member_tick(Member* m, int64_t now_ns, int64_t monotonic_ns, int64_t s
 
 
 cdef int32_t member_rest_ticks(const Member* m) noexcept nogil:
-    return raft_rest_ticks(m.raft) if snapshots_rest(m) else 1
+    return raft_rest_ticks(m.raft) if transfer_rest(m) else 1
 
 
 cdef int64_t member_due_ns(const Member* m, int64_t stall_limit_ns) noexcept nogil:
@@ -320,10 +321,10 @@ cdef void release_outgoing(Member* m, int64_t now_ns) noexcept nogil:
     if done == 0:
         return
     raft_appended(m.raft, number, now_ns)
-    if m.snapshots.installing != 0 and m.raft.log.applied >= m.snapshots.installing:
+    if m.transfer.installing != 0 and m.raft.log.applied >= m.transfer.installing:
         applied_publish(m.applied, m.raft.log.applied)
         divergence_note(m)
-        m.snapshots.installing = 0
+        m.transfer.installing = 0
     for i in range(done):
         for k in range(m.outgoing.data[i].after_append.size):
             transport_send(m.transport, m.group, &m.outgoing.data[i].after_append.data[k])
@@ -428,7 +429,7 @@ cdef void answer_reads(Member* m) noexcept nogil:
 cdef bint install(Member* m, const Snapshot* snapshot) noexcept nogil:
     """The machine becomes what the snapshot holds; what was committed and is not applied yet is part of it."""
     cdef size_t i
-    if not snapshots_adopt(m, snapshot):
+    if not transfer_adopt(m, snapshot):
         return False
     for i in range(m.apply_head, m.to_apply.size):
         blob_release(m.to_apply.data[i].data)
@@ -605,6 +606,7 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
                 break
             m.snapshots.applied_bytes += entry.data.size
         m.unapplied_bytes -= entry_bytes(entry)
+        m.snapshots.total_bytes += ENTRY_ROOM_BYTES + entry_bytes(entry)
         settle(m, entry, value)
         last = entry.index
         blob_release(entry.data)
@@ -730,7 +732,7 @@ cdef void member_release(Member* m) noexcept nogil:
     m.reads.release()
     m.answers.release()
     raft_free(m.raft)
-    snapshots_release(m)
+    transfer_release(m)
     if m.machine.self != NULL:
         m.machine.release(m.machine.self)
     lease_release(m.lease)

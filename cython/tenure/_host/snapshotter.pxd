@@ -10,15 +10,23 @@ from tenure._core.vec cimport Vec
 from tenure._core.wakeup cimport LoopWakeup, Wakeup
 from tenure._raft.types cimport Snapshot
 from tenure._storage.directory cimport Directory
+from tenure._storage.snapshot cimport SnapshotBytes
 
 cdef enum:
     SNAPSHOT_STOPPED = 299      # a job's code: the host stopped before it was done
 
 cdef enum SnapshotJobKind:
     JOB_WRITE = 1               # `dump` becomes the file of `snapshot`; files below `keep_from` go
-    JOB_SERVE = 2               # up to `wanted` bytes from `offset` of the file of `snapshot` into `piece`, for `peer`
-    JOB_STORE = 3               # `piece` belongs at `offset` of a file of `total` bytes; with the last one it becomes `load`
-    JOB_DISCARD = 4             # `load` is not needed after all
+    # Up to `wanted` bytes from `offset` of the file of `snapshot` into `piece`, for `peer`. `bytes_of` is what the peer has the
+    # beginning of, and becomes what the file is; where they differ, `offset` becomes 0.
+    JOB_SERVE = 2
+    # `piece` belongs at `offset` of the file that `bytes_of` says; with the last one it becomes `load`.
+    JOB_STORE = 3
+    JOB_DISCARD = 4             # `load` is not needed after all. Not given back
+    # What of a file above `snapshot.index` is there and sound: `snapshot` and `bytes_of` say which, `offset` how much. Index 0:
+    # nothing; whatever else there was of the group is removed.
+    JOB_RESUME = 5
+    JOB_FORGET = 6              # removes what was received of the group. Not given back
 
 cdef struct SnapshotJob:
     int32_t kind                # SnapshotJobKind
@@ -30,7 +38,8 @@ cdef struct SnapshotJob:
     uint64_t keep_from
     uint64_t peer
     uint64_t offset
-    uint64_t total              # size of the file
+    SnapshotBytes bytes_of
+    bint in_full                # the peer asked by `bytes_of`, and is told it
     size_t wanted
     Vec[char] piece
     void* load                  # whole, sound, and its file durable; owned
@@ -46,7 +55,7 @@ cdef extern from "tenure/_host/snapshotter.hpp" namespace "tenure" nogil:
         LoopWakeup* loop
         const void* directory   # const Directory*
         pthread_t thread
-        size_t in_flight        # pushed and not taken back, but for JOB_DISCARD; the loop's
+        size_t in_flight        # pushed and not taken back; the loop's
         atomic[uint32_t] stopping
 
     Snapshotter* snapshotter_new() noexcept

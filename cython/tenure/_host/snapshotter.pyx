@@ -5,9 +5,11 @@ reads and closes it, while the loop applies. So the loop never waits for a snaps
 that are sent a snapshot the thread reads pieces of the file, and on their side writes them, checks the whole, builds the
 state beside the machine and makes the file durable; the loop carries the pieces and adopts the state.
 
-Jobs run in the order of their coming, one at a time. A job that fails leaves no file behind; whether that costs the member
-anything is the loop's decision. Files that are served stay open for a while, so that they may be removed meanwhile. The thread
-touches no member, no log and no socket.
+Jobs run in the order of their coming, one at a time. A job that fails leaves no file behind, but for the beginning of another
+member's file: it stays, also when the host stops, and is gone on with. Whether a failure costs the member anything is the
+loop's decision. A file is read through before it is served for the first time, so that damage is found where it can be mended.
+Files that are served stay open for a while, so that they may be removed meanwhile. The thread touches no member, no log and no
+socket.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -24,13 +26,14 @@ from tenure._core.wakeup cimport LoopWakeup, loop_wakeup_notify, wakeup_notify, 
 from tenure._storage.directory cimport Directory
 from tenure._storage.error cimport STORAGE_CORRUPT, STORAGE_MEMORY, STORAGE_MISUSE, STORAGE_OK, StorageError
 from tenure._storage.snapshot cimport (
-    SnapshotName, SnapshotSink, SnapshotSource, snapshot_append, snapshot_append_raw, snapshot_check, snapshot_create,
-    snapshot_finish, snapshot_open, snapshot_publish, snapshot_read, snapshot_read_raw, snapshot_receive,
-    snapshot_remove_below, snapshot_sink_close, snapshot_source_close,
+    ReceivedName, SnapshotBytes, SnapshotName, SnapshotSink, SnapshotSource, snapshot_append, snapshot_append_raw,
+    snapshot_bytes, snapshot_check, snapshot_create, snapshot_drop_received, snapshot_finish, snapshot_list_received,
+    snapshot_open, snapshot_open_received, snapshot_publish, snapshot_read, snapshot_read_raw, snapshot_receive,
+    snapshot_remove_below, snapshot_sink_close, snapshot_sink_keep, snapshot_source_close,
 )
 
 cdef enum:
-    MAX_JOBS = 4096
+    MAX_JOBS = 1024                 # under way at once: so neither queue is ever full
     PIECE_BYTES = 256 << 10
     SERVED_FOR_NS = 30000000000     # a file that nobody asked for so long is closed
 
@@ -38,11 +41,12 @@ cdef struct Served:
     uint32_t group
     SnapshotName name
     SnapshotSource* source
+    SnapshotBytes bytes
     int64_t used_ns
 
 cdef struct Incoming:
     uint32_t group
-    SnapshotName name
+    ReceivedName received
     SnapshotSink* sink
 
 cdef struct Archive:
@@ -111,40 +115,69 @@ cdef SnapshotName name_of(const SnapshotJob* job) noexcept nogil:
     return name
 
 
-cdef SnapshotSource* served(
-        Archive* archive, const Directory* directory, const SnapshotJob* job, StorageError* error) noexcept nogil:
-    """The open file that the job asks for; null with `error`."""
-    cdef Served found
-    cdef int64_t now_ns = clock_monotonic_ns()
+cdef bint same_bytes(const SnapshotBytes* one, const SnapshotBytes* other) noexcept nogil:
+    return one.size == other.size and one.checksum == other.checksum
+
+
+cdef void close_unused(Archive* archive, int64_t now_ns) noexcept nogil:
+    """A file that was removed keeps its room on the disk for as long as it is open."""
     cdef size_t i = archive.served.size
-    found.source = NULL
     while i > 0:
         i -= 1
-        found = archive.served.data[i]
-        if found.group == job.group and found.name.index == job.snapshot.index and found.name.term == job.snapshot.term:
-            archive.served.data[i].used_ns = now_ns
-            return found.source
-        if now_ns - found.used_ns > SERVED_FOR_NS:
-            snapshot_source_close(found.source)
+        if now_ns - archive.served.data[i].used_ns > SERVED_FOR_NS:
+            snapshot_source_close(archive.served.data[i].source)
             archive.served.remove(i)
-    found.group = job.group
-    found.name = name_of(job)
-    found.used_ns = now_ns
-    found.source = snapshot_open(directory, job.group, &found.name, error)
-    if found.source != NULL and not archive.served.push(found):
-        snapshot_source_close(found.source)
-        error.code = STORAGE_MEMORY
-        return NULL
-    return found.source
 
 
-cdef int serve(Archive* archive, const Directory* directory, SnapshotJob* job) noexcept nogil:
+cdef int read_through(Snapshotter* snapshotter, SnapshotSource* source, Vec[char]* piece) noexcept nogil:
+    cdef int code
+    while True:
+        code = SNAPSHOT_STOPPED if stopping(snapshotter) else snapshot_read(source, piece)
+        if code != STORAGE_OK or piece.size == 0:
+            return code
+
+
+cdef int open_served(
+        Snapshotter* snapshotter, Archive* archive, SnapshotJob* job, Served** found) noexcept nogil:
+    """The open file that the job asks for. A StorageCode."""
+    cdef const Directory* directory = <const Directory*>snapshotter.directory
     cdef StorageError error
-    cdef SnapshotSource* source = served(archive, directory, job, &error)
-    if source == NULL:
+    cdef Served added
+    cdef int code
+    cdef size_t i
+    for i in range(archive.served.size):
+        found[0] = &archive.served.data[i]
+        if found[0].group == job.group and found[0].name.index == job.snapshot.index and (
+                found[0].name.term == job.snapshot.term):
+            return STORAGE_OK
+    added.group = job.group
+    added.name = name_of(job)
+    added.source = snapshot_open(directory, job.group, &added.name, &error)
+    if added.source == NULL:
         return error.code
-    job.total = source.size
-    return snapshot_read_raw(source, job.offset, job.wanted, &job.piece)
+    code = read_through(snapshotter, added.source, &job.piece)
+    if code == STORAGE_OK:
+        code = snapshot_bytes(added.source, &added.bytes)
+    if code == STORAGE_OK and not archive.served.push(added):
+        code = STORAGE_MEMORY
+    if code != STORAGE_OK:
+        snapshot_source_close(added.source)
+        return code
+    found[0] = &archive.served.data[archive.served.size - 1]
+    return STORAGE_OK
+
+
+cdef int serve(Snapshotter* snapshotter, Archive* archive, SnapshotJob* job) noexcept nogil:
+    cdef Served* found = NULL
+    cdef int code = open_served(snapshotter, archive, job, &found)
+    job.piece.clear()
+    if code != STORAGE_OK:
+        return code
+    found.used_ns = clock_monotonic_ns()
+    if job.in_full and not same_bytes(&job.bytes_of, &found.bytes):
+        job.offset = 0
+    job.bytes_of = found.bytes
+    return snapshot_read_raw(found.source, job.offset, job.wanted, &job.piece)
 
 
 cdef void drop_incoming(Archive* archive, uint32_t group) noexcept nogil:
@@ -156,29 +189,97 @@ cdef void drop_incoming(Archive* archive, uint32_t group) noexcept nogil:
             archive.incoming.remove(i)
 
 
-cdef SnapshotSink* incoming(
-        Archive* archive, const Directory* directory, const SnapshotJob* job, StorageError* error) noexcept nogil:
-    """The file that the piece goes into; its first piece begins it anew. Null with `error`."""
-    cdef Incoming* found
+cdef int forget(Archive* archive, const Directory* directory, uint32_t group) noexcept nogil:
+    cdef StorageError error
+    drop_incoming(archive, group)
+    return snapshot_drop_received(directory, group, &error)
+
+
+cdef int receive(
+        Archive* archive, const Directory* directory, uint32_t group, const ReceivedName* received, uint64_t offset
+) noexcept nogil:
+    """Open the one file of the group that is being received, at `offset`. A StorageCode."""
+    cdef StorageError error
     cdef Incoming added
+    added.group = group
+    added.received = received[0]
+    added.sink = snapshot_receive(directory, group, received, offset, &error)
+    if added.sink == NULL:
+        return error.code
+    if archive.incoming.push(added):
+        return STORAGE_OK
+    snapshot_sink_close(added.sink)
+    return STORAGE_MEMORY
+
+
+cdef SnapshotSink* incoming(Archive* archive, const SnapshotJob* job) noexcept nogil:
+    """The file that the piece goes into; null: none at that place."""
+    cdef Incoming* found
     cdef size_t i
-    error.code = STORAGE_MISUSE
-    if job.offset != 0:
-        for i in range(archive.incoming.size):
-            found = &archive.incoming.data[i]
-            if found.group == job.group and found.name.index == job.snapshot.index and (
-                    found.name.term == job.snapshot.term and found.sink.offset == job.offset):
-                return found.sink
-        return NULL
-    drop_incoming(archive, job.group)
-    added.group = job.group
-    added.name = name_of(job)
-    added.sink = snapshot_receive(directory, job.group, &added.name, error)
-    if added.sink != NULL and not archive.incoming.push(added):
-        snapshot_sink_close(added.sink)
-        error.code = STORAGE_MEMORY
-        return NULL
-    return added.sink
+    for i in range(archive.incoming.size):
+        found = &archive.incoming.data[i]
+        if found.group == job.group and found.received.name.index == job.snapshot.index and (
+                found.received.name.term == job.snapshot.term and same_bytes(&found.received.bytes, &job.bytes_of)
+                and found.sink.offset == job.offset):
+            return found.sink
+    return NULL
+
+
+cdef int sound_bytes(
+        Snapshotter* snapshotter, SnapshotJob* job, const ReceivedName* received, uint64_t* offset) noexcept nogil:
+    """How much of a file that was received may be gone on with: whole pieces, never the footer. A StorageCode."""
+    cdef StorageError error
+    cdef SnapshotSource* source = snapshot_open_received(
+        <const Directory*>snapshotter.directory, job.group, received, &error)
+    cdef int code = STORAGE_OK
+    offset[0] = 0
+    if source == NULL:
+        return error.code
+    while code == STORAGE_OK:
+        offset[0] = source.offset
+        code = SNAPSHOT_STOPPED if stopping(snapshotter) else snapshot_read(source, &job.piece)
+        if job.piece.size == 0:
+            break
+    snapshot_source_close(source)
+    return STORAGE_OK if code == STORAGE_CORRUPT else code     # which is what the end of a part looks like
+
+
+cdef int resume(Snapshotter* snapshotter, Archive* archive, SnapshotJob* job) noexcept nogil:
+    cdef const Directory* directory = <const Directory*>snapshotter.directory
+    cdef Vec[ReceivedName] names
+    cdef ReceivedName best
+    cdef StorageError error
+    cdef uint64_t above = job.snapshot.index, offset = 0
+    cdef int code
+    memset(&names, 0, sizeof(names))
+    memset(&job.snapshot, 0, sizeof(job.snapshot))
+    drop_unfinished(archive, job.group)
+    code = snapshot_list_received(directory, job.group, &names, &error)
+    if code == STORAGE_OK and names.size == 1 and names.data[0].name.index > above:
+        best = names.data[0]
+        code = sound_bytes(snapshotter, job, &best, &offset)
+        if code == STORAGE_OK and offset > 0:
+            code = receive(archive, directory, job.group, &best, offset)
+        if code == STORAGE_OK and offset > 0:
+            job.snapshot.index = best.name.index
+            job.snapshot.term = best.name.term
+            job.bytes_of = best.bytes
+            job.offset = offset
+    names.release()
+    job.piece.clear()
+    if job.snapshot.index == 0 and code != SNAPSHOT_STOPPED:
+        forget(archive, directory, job.group)   # several, an old one, none that is sound: begin anew
+    return SNAPSHOT_STOPPED if code == SNAPSHOT_STOPPED else STORAGE_OK
+
+
+cdef void drop_unfinished(Archive* archive, uint32_t group) noexcept nogil:
+    """Close what is open of the group; the files stay."""
+    cdef size_t i = archive.incoming.size
+    while i > 0:
+        i -= 1
+        if archive.incoming.data[i].group == group:
+            snapshot_sink_keep(archive.incoming.data[i].sink)
+            archive.incoming.remove(i)
 
 
 cdef int load_received(
@@ -208,15 +309,24 @@ cdef int load_received(
     return code
 
 
-cdef int store(Snapshotter* snapshotter, Archive* archive, const Directory* directory, SnapshotJob* job) noexcept nogil:
-    cdef StorageError error
-    cdef SnapshotSink* sink = incoming(archive, directory, job, &error)
+cdef int store(Snapshotter* snapshotter, Archive* archive, SnapshotJob* job) noexcept nogil:
+    cdef const Directory* directory = <const Directory*>snapshotter.directory
+    cdef ReceivedName received
+    cdef SnapshotSink* sink
     cdef int code
+    if job.offset == 0:
+        forget(archive, directory, job.group)
+        received.name = name_of(job)
+        received.bytes = job.bytes_of
+        code = receive(archive, directory, job.group, &received, 0)
+        if code != STORAGE_OK:
+            return code
+    sink = incoming(archive, job)
     if sink == NULL:
-        return error.code
+        return STORAGE_MISUSE
     job.bytes = job.piece.size
     code = snapshot_append_raw(sink, job.piece.data, job.piece.size)
-    if code == STORAGE_OK and sink.offset < job.total:
+    if code == STORAGE_OK and sink.offset < job.bytes_of.size:
         return code
     if code == STORAGE_OK:
         code = load_received(snapshotter, sink, directory, job)
@@ -225,7 +335,10 @@ cdef int store(Snapshotter* snapshotter, Archive* archive, const Directory* dire
     if code != STORAGE_OK and job.load != NULL:
         job.machine.load_close(job.load)
         job.load = NULL
-    drop_incoming(archive, job.group)
+    if code == SNAPSHOT_STOPPED:
+        drop_unfinished(archive, job.group)
+    else:
+        drop_incoming(archive, job.group)
     return code
 
 
@@ -235,17 +348,22 @@ cdef void archive_release(Archive* archive) noexcept nogil:
         snapshot_source_close(archive.served.data[i].source)
     archive.served.release()
     for i in range(archive.incoming.size):
-        snapshot_sink_close(archive.incoming.data[i].sink)
+        snapshot_sink_keep(archive.incoming.data[i].sink)
     archive.incoming.release()
 
 
 cdef int run(Snapshotter* snapshotter, Archive* archive, SnapshotJob* job) noexcept nogil:
-    cdef const Directory* directory = <const Directory*>snapshotter.directory
     if job.kind == JOB_WRITE:
         return write_file(snapshotter, job)
     if job.kind == JOB_SERVE:
-        return serve(archive, directory, job)
-    return store(snapshotter, archive, directory, job)
+        return serve(snapshotter, archive, job)
+    if job.kind == JOB_RESUME:
+        return resume(snapshotter, archive, job)
+    return store(snapshotter, archive, job)
+
+
+cdef bint is_answered(const SnapshotJob* job) noexcept nogil:
+    return job.kind != JOB_DISCARD and job.kind != JOB_FORGET
 
 
 # ----------------------------------------------------------------------------------------------------------- the thread
@@ -260,17 +378,20 @@ cdef void* snapshotter_body(void* argument) noexcept nogil:
         if stopping(snapshotter):
             archive_release(&archive)
             return NULL
-        if queue_pop_batch(&snapshotter.todo, <void**>&job, 1) == 0:
-            wakeup_wait(&snapshotter.wakeup, -1)
-            continue
         began = clock_monotonic_ns()
-        if job.kind == JOB_DISCARD:
-            snapshot_job_free(job)
+        close_unused(&archive, began)
+        if queue_pop_batch(&snapshotter.todo, <void**>&job, 1) == 0:
+            wakeup_wait(&snapshotter.wakeup, began + SERVED_FOR_NS if archive.served.size else -1)
             continue
-        job.code = run(snapshotter, &archive, job)
-        job.took_ns = clock_monotonic_ns() - began
-        queue_push(&snapshotter.done, job)      # twice what `todo` holds, and emptied in every pass: never full
-        loop_wakeup_notify(snapshotter.loop)
+        if is_answered(job):
+            job.code = run(snapshotter, &archive, job)
+            job.took_ns = clock_monotonic_ns() - began
+            queue_push(&snapshotter.done, job)      # holds all that are under way: never full
+            loop_wakeup_notify(snapshotter.loop)
+            continue
+        if job.kind == JOB_FORGET:
+            forget(&archive, <const Directory*>snapshotter.directory, job.group)
+        snapshot_job_free(job)
 
 
 cdef Snapshotter* snapshotter_start(const Directory* directory, LoopWakeup* loop) noexcept nogil:
@@ -279,7 +400,7 @@ cdef Snapshotter* snapshotter_start(const Directory* directory, LoopWakeup* loop
         return NULL
     snapshotter.directory = directory
     snapshotter.loop = loop
-    if not queue_open(&snapshotter.todo, MAX_JOBS) or not queue_open(&snapshotter.done, 2 * MAX_JOBS) or thread_start(
+    if not queue_open(&snapshotter.todo, 2 * MAX_JOBS) or not queue_open(&snapshotter.done, MAX_JOBS) or thread_start(
             &snapshotter.thread, b"tenure-snapshot", 0, snapshotter_body, snapshotter) != 0:
         queue_free(&snapshotter.todo)
         queue_free(&snapshotter.done)
@@ -289,15 +410,20 @@ cdef Snapshotter* snapshotter_start(const Directory* directory, LoopWakeup* loop
 
 
 cdef bint snapshotter_push(Snapshotter* snapshotter, SnapshotJob* job) noexcept nogil:
-    if queue_push(&snapshotter.todo, job) != PUSHED:
+    cdef bint answered = is_answered(job)   # the job is the thread's once it is pushed
+    if (answered and snapshotter.in_flight >= MAX_JOBS) or queue_push(&snapshotter.todo, job) != PUSHED:
         return False
+    snapshotter.in_flight += answered
     wakeup_notify(&snapshotter.wakeup)
     return True
 
 
 cdef SnapshotJob* snapshotter_take_done(Snapshotter* snapshotter) noexcept nogil:
     cdef SnapshotJob* job = NULL
-    return job if queue_pop_batch(&snapshotter.done, <void**>&job, 1) else NULL
+    if queue_pop_batch(&snapshotter.done, <void**>&job, 1) == 0:
+        return NULL
+    snapshotter.in_flight -= 1
+    return job
 
 
 cdef void snapshotter_stop(Snapshotter* snapshotter) noexcept nogil:

@@ -27,7 +27,7 @@ import os
 from tenure.errors import InvalidArgument
 
 cdef enum:
-    ROOM_FOR_NAMES = 64         # of the files in a directory, behind its own path
+    ROOM_FOR_NAMES = 96         # of the files in a directory, behind its own path
 
 
 cdef int write_identity(const Directory* directory) noexcept nogil:

@@ -8,6 +8,9 @@ Header, chunks and footer each carry a checksum that continues the one before; t
 hands out a chunk once its checksum holds, and reports the end only behind a footer that agrees and ends the file. So whoever
 takes in a snapshot must not believe the state before the end was reported.
 
+A file that comes from another member is received under a name that says which bytes it is the beginning of. The chain of
+checksums tells how much of it is sound after a crash, so the rest is all that has to be sent again.
+
 All files are reached through the seam. One thread at a time; a sink and a source know nothing of each other.
 """
 
@@ -27,7 +30,7 @@ from tenure._storage.error cimport (
 )
 from tenure._storage.file_seam cimport (
     FileName, directory_list, directory_sync, file_close, file_open, file_read, file_rename, file_size, file_sync,
-    file_unlink, file_write, path_join,
+    file_truncate, file_unlink, file_write, path_join,
 )
 from tenure._storage.format cimport (
     SNAPSHOT_VERSION, ChunkHeader, SnapshotFooter, SnapshotHeader, file_header_checksum,
@@ -41,6 +44,7 @@ from tenure.errors import InvalidArgument
 cdef enum:
     SYNC_EVERY_BYTES = 4 << 20
     NAME_BYTES = 47             # "snap-", 8 digits, "-", 16, "-", 16
+    RECEIVED_BYTES = 79         # "snapnew-in-", 8, "-", 16, "-", 16, "-", 16, "-", 8
 
 
 # ---- names ----
@@ -73,6 +77,32 @@ cdef void make_path(
     snprintf(
         name, sizeof(name), b"%s-%08x-%016llx-%016llx", prefix, <unsigned int> group, <unsigned long long> index,
         <unsigned long long> term)
+    path_join(into, folder, name)
+
+
+cdef bint parse_received(const char* text, uint32_t* group, ReceivedName* received) noexcept nogil:
+    cdef uint64_t found = 0, checksum = 0
+    if (
+            strlen(text) != RECEIVED_BYTES or strncmp(text, b"snapnew-in-", 11) != 0 or text[19] != c"-" or text[36] != c"-"
+            or text[53] != c"-" or text[70] != c"-"):
+        return False
+    if not (
+            hexadecimal(text + 11, 8, &found) and hexadecimal(text + 20, 16, &received.name.index)
+            and hexadecimal(text + 37, 16, &received.name.term) and hexadecimal(text + 54, 16, &received.bytes.size)
+            and hexadecimal(text + 71, 8, &checksum)):
+        return False
+    group[0] = <uint32_t> found
+    received.bytes.checksum = <uint32_t> checksum
+    received.bytes.unused = 0
+    return checksum != 0
+
+
+cdef void make_received_path(char* into, const char* folder, uint32_t group, const ReceivedName* received) noexcept nogil:
+    cdef char name[96]
+    snprintf(
+        name, sizeof(name), b"snapnew-in-%08x-%016llx-%016llx-%016llx-%08x", <unsigned int> group,
+        <unsigned long long> received.name.index, <unsigned long long> received.name.term,
+        <unsigned long long> received.bytes.size, <unsigned int> received.bytes.checksum)
     path_join(into, folder, name)
 
 
@@ -117,13 +147,16 @@ cdef int snapshot_sweep(const Directory* directory, StorageError* error) noexcep
     cdef size_t i
     cdef int result
     cdef bint swept = False
+    cdef ReceivedName received
+    cdef uint32_t group = 0
     memset(error, 0, sizeof(StorageError))
     memset(&files, 0, sizeof(files))
     result = directory_list(directory.path, &files)
     if result != 0:
         failed(error, result, directory.path)
     for i in range(files.size):
-        if result == 0 and strncmp(files.data[i].text, b"snapnew-", 8) == 0:
+        if result == 0 and strncmp(files.data[i].text, b"snapnew-", 8) == 0 and not parse_received(
+                files.data[i].text, &group, &received):
             path_join(path, directory.path, files.data[i].text)
             result = file_unlink(path)
             swept = True
@@ -207,10 +240,9 @@ cdef int sink_sync(SnapshotSink* sink) noexcept nogil:
 
 
 cdef SnapshotSink* sink_new(
-        const Directory* directory, const char* prefix, uint32_t group, uint64_t index, uint64_t term, StorageError* error
-) noexcept nogil:
+        const Directory* directory, uint32_t group, uint64_t index, uint64_t term, StorageError* error) noexcept nogil:
+    """Named, and not open yet."""
     cdef SnapshotSink* sink = <SnapshotSink*> calloc(1, sizeof(SnapshotSink))
-    cdef int result
     memset(error, 0, sizeof(StorageError))
     if sink == NULL:
         no_memory(error, directory.path)
@@ -218,9 +250,14 @@ cdef SnapshotSink* sink_new(
     sink.fd = -1
     sink.sync = directory.sync
     memcpy(sink.folder, directory.path, sizeof(sink.folder))
-    make_path(sink.temporary, directory.path, prefix, group, index, term)
+    make_path(sink.temporary, directory.path, b"snapnew", group, index, term)
     make_path(sink.final, directory.path, b"snap", group, index, term)
-    result = file_open(sink.temporary, True, &sink.fd)
+    return sink
+
+
+cdef SnapshotSink* sink_open(SnapshotSink* sink, bint create, StorageError* error) noexcept nogil:
+    """The sink, or null: then it is gone."""
+    cdef int result = file_open(sink.temporary, create, &sink.fd)
     if result == 0:
         return sink
     failed(error, result, sink.temporary)
@@ -230,8 +267,10 @@ cdef SnapshotSink* sink_new(
 
 cdef SnapshotSink* snapshot_create(
         const Directory* directory, uint32_t group, const Snapshot* snapshot, StorageError* error) noexcept nogil:
-    cdef SnapshotSink* sink = sink_new(directory, b"snapnew", group, snapshot.index, snapshot.term, error)
+    cdef SnapshotSink* sink = sink_new(directory, group, snapshot.index, snapshot.term, error)
     cdef SnapshotHeader header
+    if sink != NULL:
+        sink = sink_open(sink, True, error)
     if sink == NULL:
         return NULL
     fill_header(&header, directory, group, snapshot)
@@ -294,9 +333,77 @@ cdef int snapshot_publish(SnapshotSink* sink) noexcept nogil:
     return STORAGE_OK if result == 0 else sink_failed(sink, result)
 
 
+# ---- what comes from elsewhere
+
 cdef SnapshotSink* snapshot_receive(
-        const Directory* directory, uint32_t group, const SnapshotName* name, StorageError* error) noexcept nogil:
-    return sink_new(directory, b"snapnew-in", group, name.index, name.term, error)
+        const Directory* directory, uint32_t group, const ReceivedName* received, uint64_t offset, StorageError* error
+) noexcept nogil:
+    cdef SnapshotSink* sink = sink_new(directory, group, received.name.index, received.name.term, error)
+    cdef int result
+    if sink == NULL:
+        return NULL
+    make_received_path(sink.temporary, directory.path, group, received)
+    sink = sink_open(sink, offset == 0, error)
+    if sink == NULL:
+        return NULL
+    sink.resumable = received.bytes.checksum != 0
+    sink.offset = offset
+    if offset == 0:
+        return sink
+    result = file_truncate(sink.fd, offset)
+    if result == 0:
+        return sink
+    failed(error, result, sink.temporary)
+    snapshot_sink_close(sink)
+    return NULL
+
+
+cdef int snapshot_list_received(
+        const Directory* directory, uint32_t group, Vec[ReceivedName]* names, StorageError* error) noexcept nogil:
+    cdef Vec[FileName] files
+    cdef ReceivedName received
+    cdef uint32_t found = 0
+    cdef size_t i, at
+    cdef int result
+    cdef bint kept = True
+    memset(error, 0, sizeof(StorageError))
+    memset(&files, 0, sizeof(files))
+    names.clear()
+    result = directory_list(directory.path, &files)
+    for i in range(files.size):
+        if parse_received(files.data[i].text, &found, &received) and found == group:
+            at = names.size
+            while at > 0 and names.data[at - 1].name.index > received.name.index:
+                at -= 1
+            kept = kept and names.insert(at, received)
+    files.release()
+    if result != 0:
+        return failed(error, result, directory.path)
+    return STORAGE_OK if kept else no_memory(error, directory.path)
+
+
+cdef SnapshotSource* snapshot_open_received(
+        const Directory* directory, uint32_t group, const ReceivedName* received, StorageError* error) noexcept nogil:
+    cdef char path[512]
+    make_received_path(path, directory.path, group, received)
+    return open_path(path, directory, group, &received.name, error)
+
+
+cdef int snapshot_drop_received(const Directory* directory, uint32_t group, StorageError* error) noexcept nogil:
+    cdef Vec[ReceivedName] names
+    cdef char path[512]
+    cdef size_t i
+    cdef int code, result
+    memset(&names, 0, sizeof(names))
+    code = snapshot_list_received(directory, group, &names, error)
+    for i in range(names.size):
+        if code == STORAGE_OK:
+            make_received_path(path, directory.path, group, &names.data[i])
+            result = file_unlink(path)
+            if result != 0:
+                code = failed(error, result, path)
+    names.release()
+    return code
 
 
 cdef int snapshot_append_raw(SnapshotSink* sink, const char* bytes, size_t size) noexcept nogil:
@@ -308,9 +415,17 @@ cdef int snapshot_append_raw(SnapshotSink* sink, const char* bytes, size_t size)
 cdef void snapshot_sink_close(SnapshotSink* sink) noexcept nogil:
     if sink == NULL:
         return
+    sink.resumable = False
+    snapshot_sink_keep(sink)
+
+
+cdef void snapshot_sink_keep(SnapshotSink* sink) noexcept nogil:
+    if sink == NULL:
+        return
     if sink.fd >= 0:
         file_close(sink.fd)
-        file_unlink(sink.temporary)     # what stays is swept at the next start
+        if not sink.resumable or sink.error.code != 0:
+            file_unlink(sink.temporary)     # what stays is swept at the next start
     free(sink)
 
 
@@ -425,6 +540,7 @@ cdef int take_footer(SnapshotSource* source, const ChunkHeader* end) noexcept no
             or footer.payload_bytes != source.payload_bytes or source.offset != source.size):
         source.offset = at
         return damaged(source)
+    source.previous = footer.end.checksum
     return STORAGE_OK
 
 
@@ -467,6 +583,22 @@ cdef int snapshot_read_raw(SnapshotSource* source, uint64_t offset, size_t size,
     if result != 0:
         return storage_code_of(result)
     out.size += got
+    return STORAGE_OK
+
+
+cdef int snapshot_bytes(SnapshotSource* source, SnapshotBytes* bytes) noexcept nogil:
+    cdef SnapshotFooter footer
+    cdef size_t got = 0
+    cdef int result = 0
+    bytes.size = source.size
+    bytes.unused = 0
+    if source.size >= sizeof(SnapshotHeader) + sizeof(footer):
+        result = file_read(source.fd, &footer, sizeof(footer), source.size - sizeof(footer), &got)
+    if result != 0:
+        return failed(&source.error, result, source.path)
+    if got < sizeof(footer) or footer.end.size != 0:
+        return damaged(source)
+    bytes.checksum = footer.end.checksum
     return STORAGE_OK
 
 
@@ -524,7 +656,7 @@ cdef class SnapshotFolder:
         cdef bytes name = os.fsencode(path)
         if len(cluster_id) != 16:
             raise InvalidArgument("a cluster id has 16 bytes")
-        if len(name) > 440:
+        if len(name) > 416:
             raise InvalidArgument("the path is too long")
         memset(&self.directory, 0, sizeof(self.directory))
         memcpy(self.directory.path, <const char*> name, len(name))

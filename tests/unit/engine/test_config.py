@@ -28,6 +28,7 @@ def test_the_defaults_are_the_published_ones():
         "shutdown_limit_ns": 2_000_000_000,
         "segment_bytes": 64 << 20,
         "snapshot_every": 10_000,
+        "snapshot_hold_bytes": 256 << 20,
         "fsync": True,
         "max_frame_bytes": 16 << 20,
         "max_queued_bytes": 64 << 20,
