@@ -50,8 +50,10 @@ from tenure._core.wakeup cimport (
     loop_wakeup_open,
     wakeup_notify,
 )
+from tenure._host.divergence cimport DATA_HASHES, divergence_agrees, divergence_group, divergence_tick
 from tenure._host.member cimport (
     OUTCOME_CLOSED,
+    OUTCOME_DIVERGED,
     OUTCOME_FAILED,
     OUTCOME_OK,
     OUTCOME_UNKNOWN,
@@ -205,6 +207,10 @@ cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* 
             m = member_of(host, transfer_data_group(bytes))
         if m != NULL:
             transfer_data(m, peer, bytes, size, clock_monotonic_ns())
+    elif kind == DATA_HASHES:
+        m = member_of(host, divergence_group(bytes, size))
+        if m != NULL and not divergence_agrees(m, peer, bytes, size):
+            member_fail(m, OUTCOME_DIVERGED, OUTCOME_UNKNOWN)
     elif kind == DATA_ROSTER:
         neighbours_data(&host.neighbours, bytes, size)
     elif host.front != NULL:
@@ -373,6 +379,7 @@ cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
             for _n in range(count):
                 member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
             transfer_tick(host.members.data[i], now_ns, monotonic_ns)
+            divergence_tick(host.members.data[i], monotonic_ns)
     if host.keeper != NULL:
         keeper_tick(host.keeper, now_ns, monotonic_ns)
     neighbours_tick(&host.neighbours, host.transport, monotonic_ns)

@@ -13,6 +13,7 @@ struct alignas(64) MemberGauges {
     std::atomic<uint64_t> state_hash, state_hash_index;
     std::atomic<uint64_t> snapshots, snapshots_failed, snapshots_damaged, snapshots_installed, snapshots_resumed, snapshot_received_bytes;
     std::atomic<uint64_t> snapshot_index, snapshot_bytes, snapshot_ns;
+    std::atomic<uint64_t> hashes_compared, diverged_index, diverged_hash, leader_hash;
     std::atomic<int32_t> role, failed;
 };
 

@@ -26,6 +26,7 @@ cdef enum Outcome:
     OUTCOME_CLOSED = 102        # refused: the host is closing
     OUTCOME_FAILED = 103        # refused: the member has failed
     OUTCOME_LOST = 104          # another leader's entry stands where this proposal stood: it never takes effect
+    OUTCOME_DIVERGED = 105      # why a member failed: its state is not the leader's
 
 cdef enum EventKind:
     EVENT_ROLE = 1              # role, leader or term changed
@@ -99,6 +100,10 @@ cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
         atomic[uint64_t] snapshot_index
         atomic[uint64_t] snapshot_bytes
         atomic[uint64_t] snapshot_ns
+        atomic[uint64_t] hashes_compared
+        atomic[uint64_t] diverged_index     # where this member's state differed from the leader's; 0 = nowhere
+        atomic[uint64_t] diverged_hash      # its own there
+        atomic[uint64_t] leader_hash
         atomic[int32_t] role
         atomic[int32_t] failed
 
@@ -159,6 +164,19 @@ cdef struct MemberSnapshots:
     bint running                # one of this member's own
     bint renew                  # the file of `latest` is damaged
 
+cdef enum:
+    HASHES_KEPT = 1024
+
+cdef struct StateHash:
+    uint64_t index
+    uint64_t hash               # of the state machine, everything up to `index` applied
+
+cdef struct MemberHashes:
+    # See divergence.pyx.
+    StateHash kept[HASHES_KEPT] # a ring; number n stands at n % HASHES_KEPT
+    uint64_t count              # that were ever noted
+    int64_t due_ns              # CLOCK_MONOTONIC: as leader, when the next are told
+
 cdef struct Member:
     uint32_t group
     uint64_t id
@@ -174,6 +192,7 @@ cdef struct Member:
     Writer* writer
     MemberSnapshots snapshots
     Transfer transfer
+    MemberHashes hashes
     MemberGauges* gauges
     Vec[PendingProposal] proposals
     size_t proposals_head

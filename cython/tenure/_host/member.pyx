@@ -23,6 +23,7 @@ from tenure._core.applied_index cimport applied_release
 from tenure._core.queue cimport PUSHED, queue_capacity, queue_push, queue_size
 from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR
 from tenure._core.wakeup cimport wakeup_notify
+from tenure._host.divergence cimport divergence_note
 from tenure._host.roster cimport roster_encode, roster_learn
 from tenure._host.transfer cimport transfer_adopt, transfer_release, transfer_rest
 from tenure._host.waiter cimport Caller, caller_answer
@@ -322,6 +323,7 @@ cdef void release_outgoing(Member* m, int64_t now_ns) noexcept nogil:
     raft_appended(m.raft, number, now_ns)
     if m.transfer.installing != 0 and m.raft.log.applied >= m.transfer.installing:
         applied_publish(m.applied, m.raft.log.applied)
+        divergence_note(m)
         m.transfer.installing = 0
     for i in range(done):
         for k in range(m.outgoing.data[i].after_append.size):
@@ -538,6 +540,7 @@ cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
         m.machine.lead(m.machine.self, m.raft.term)
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
+    divergence_note(m)
     for i in range(m.answers.size):
         caller_answer(
             &m.answers.data[i].caller, OUTCOME_OK, m.answers.data[i].index, m.answers.data[i].term, m.raft.lead,

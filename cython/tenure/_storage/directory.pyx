@@ -5,6 +5,7 @@ for people), and `identity`, replaced as a whole (temporary name, sync, rename, 
 One thread at a time; owns the lock; never touches a directory that is not certainly its own.
 """
 
+cimport cython
 from libc.errno cimport EACCES, EAGAIN, ENAMETOOLONG
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -13,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memset, strcmp, strlen, strncmp
 from tenure._core.vec cimport Vec
 from tenure._storage.error cimport (
     STORAGE_BAD_DIRECTORY, STORAGE_FOREIGN, STORAGE_IO, STORAGE_LOCKED, STORAGE_MEMORY, STORAGE_NEWER_FORMAT,
-    StorageError, storage_code_of, storage_error_set,
+    StorageError, storage_code_of, storage_error_set, storage_exception,
 )
 from tenure._storage.file_seam cimport (
     OPEN_CREATE, OPEN_READ_ONLY, PATH_BYTES, FileName, directory_list, directory_make, directory_sync,
@@ -21,6 +22,10 @@ from tenure._storage.file_seam cimport (
     file_rename, file_size, file_sync, file_unlock, file_write, path_join,
 )
 from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
+
+import os
+
+from tenure.errors import InvalidArgument
 
 cdef enum:
     ROOM_FOR_NAMES = 96         # of the files in a directory, behind its own path
@@ -85,57 +90,59 @@ cdef bint check_empty(const Directory* directory, StorageError* error) noexcept 
     return result == 0
 
 
-cdef bint load_identity(Directory* directory, StorageError* error) noexcept nogil:
-    """Take over what the identity says; `fresh` where there is none."""
-    cdef char path[PATH_BYTES]
-    cdef IdentityFile identity
-    cdef bint exists = False
+cdef bint load_identity(const char* path, IdentityFile* identity, bint* exists, StorageError* error) noexcept nogil:
+    """Read an identity file and see that it is whole. False with the error filled in; one that is not there is none."""
     cdef uint64_t size = 0
     cdef size_t got = 0
     cdef int fd
     cdef int result
-    path_join(path, directory.path, b"identity")
-    result = file_exists(path, &exists)
-    directory.fresh = not exists
-    if result == 0 and not exists:
+    exists[0] = False
+    result = file_exists(path, exists)
+    if result == 0 and not exists[0]:
         return True
     if result == 0:
         result = file_open(path, OPEN_READ_ONLY, &fd)
         if result == 0:
             result = file_size(fd, &size)
             if result == 0:
-                result = file_read(fd, &identity, sizeof(identity), 0, &got)
+                result = file_read(fd, identity, sizeof(IdentityFile), 0, &got)
             file_close(fd)
     if result != 0:
         storage_error_set(error, storage_code_of(result), result, 0, path)
         return False
     if (
-            got < sizeof(identity) or memcmp(identity.magic, b"tenureID", 8) != 0
-            or identity.checksum != file_header_checksum(&identity, sizeof(identity))):
+            got < sizeof(IdentityFile) or memcmp(identity.magic, b"tenureID", 8) != 0
+            or identity.checksum != file_header_checksum(identity, sizeof(IdentityFile))):
         storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
         return False
     if identity.version > FORMAT_VERSION:
         storage_error_set(error, STORAGE_NEWER_FORMAT, FORMAT_VERSION, identity.version, path)
         return False
+    return True
+
+
+cdef void adopt_identity(Directory* directory, const IdentityFile* identity) noexcept nogil:
     memcpy(directory.cluster_id, identity.cluster_id, 16)
     directory.host_id = identity.host_id
     directory.start_counter = identity.start_counter
     directory.has_log = (identity.flags & IDENTITY_HAS_LOG) != 0
-    return True
 
 
 cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogil:
     """Compare the identity with what the caller expects; a new directory gets one by `write_identity` later."""
     cdef char path[PATH_BYTES]
-    cdef Directory expected = directory[0]
-    if not load_identity(directory, error):
+    cdef IdentityFile identity
+    cdef bint exists = False
+    path_join(path, directory.path, b"identity")
+    if not load_identity(path, &identity, &exists, error):
         return False
-    if directory.fresh:
+    directory.fresh = not exists
+    if not exists:
         return check_empty(directory, error)
-    if memcmp(directory.cluster_id, expected.cluster_id, 16) != 0 or directory.host_id != expected.host_id:
-        path_join(path, directory.path, b"identity")
+    if memcmp(identity.cluster_id, directory.cluster_id, 16) != 0 or identity.host_id != directory.host_id:
         storage_error_set(error, STORAGE_FOREIGN, 0, 0, path)
         return False
+    adopt_identity(directory, &identity)
     return True
 
 
@@ -190,7 +197,8 @@ cdef Directory* directory_open(
 cdef Directory* directory_look(const char* path, StorageError* error) noexcept nogil:
     cdef Directory* directory
     cdef char lock[PATH_BYTES]
-    cdef bint locked = False
+    cdef IdentityFile identity
+    cdef bint locked = False, exists = False
     cdef int result
     memset(error, 0, sizeof(StorageError))
     if strlen(path) + ROOM_FOR_NAMES > sizeof(directory.path):
@@ -208,10 +216,13 @@ cdef Directory* directory_look(const char* path, StorageError* error) noexcept n
         storage_error_set(error, storage_code_of(result), result, 0, lock)
     elif locked:
         storage_error_set(error, STORAGE_LOCKED, 0, 0, lock)
-    elif load_identity(directory, error):
-        if not directory.fresh:
-            return directory
-        storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
+    else:
+        path_join(lock, path, b"identity")
+        if load_identity(lock, &identity, &exists, error):
+            if exists:
+                adopt_identity(directory, &identity)
+                return directory
+            storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
     directory_close(directory)
     return NULL
 
@@ -229,3 +240,66 @@ cdef void directory_close(Directory* directory) noexcept nogil:
     if directory.lock_fd >= 0:
         file_unlock(directory.lock_fd)
     free(directory)
+
+
+# ---- edge: tools that look at a directory before they open it ----
+
+def identity_of(path) -> tuple[bytes, int, int] | None:
+    """Whose directory this is: (cluster id, host id, how often it was started); None where no identity is.
+
+    Raises:
+        StorageError: and its kinds: the identity cannot be read, is damaged, or was written by a newer tenure.
+    """
+    cdef bytes name = os.fsencode(os.path.join(path, "identity"))
+    cdef const char* c_name = name
+    cdef IdentityFile identity
+    cdef StorageError error
+    cdef bint exists = False, read
+    if len(name) >= PATH_BYTES:
+        raise InvalidArgument("the path is too long")
+    memset(&error, 0, sizeof(error))
+    with nogil:
+        read = load_identity(c_name, &identity, &exists, &error)
+    if not read:
+        raise storage_exception(&error)
+    return ((<char*> identity.cluster_id)[:16], identity.host_id, identity.start_counter) if exists else None
+
+
+@cython.final
+cdef class DirectoryLock:
+    """The lock of a directory, held from construction until `close`: nobody opens the directory meanwhile."""
+
+    cdef int fd
+
+    def __cinit__(self, path):
+        cdef bytes name = os.fsencode(path)
+        cdef Directory directory
+        cdef StorageError error
+        cdef bint taken
+        if <size_t> len(name) + ROOM_FOR_NAMES > sizeof(directory.path):
+            raise InvalidArgument("the path is too long")
+        self.fd = -1
+        memset(&directory, 0, sizeof(directory))
+        memset(&error, 0, sizeof(error))
+        memcpy(directory.path, <const char*> name, len(name))
+        with nogil:
+            taken = take_lock(&directory, &error)
+        if not taken:
+            raise storage_exception(&error)
+        self.fd = directory.lock_fd
+        file_lock_sign(self.fd)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        """Give the directory free. May be repeated."""
+        if self.fd >= 0:
+            file_unlock(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> DirectoryLock:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()

@@ -631,6 +631,18 @@ cdef object snapshot_record(const Snapshot* snapshot):
         ids(c.learners, c.learners_count), ids(c.learners_next, c.learners_next_count), bool(c.auto_leave))
 
 
+cdef int fill_snapshot(Snapshot* into, snapshot) except -1:
+    memset(into, 0, sizeof(Snapshot))
+    into.index = snapshot.index
+    into.term = snapshot.term
+    into.configuration.voters_count = fill_ids(into.configuration.voters, snapshot.voters)
+    into.configuration.outgoing_count = fill_ids(into.configuration.outgoing, snapshot.outgoing)
+    into.configuration.learners_count = fill_ids(into.configuration.learners, snapshot.learners)
+    into.configuration.learners_next_count = fill_ids(into.configuration.learners_next, snapshot.learners_next)
+    into.configuration.auto_leave = snapshot.auto_leave
+    return 0
+
+
 @cython.final
 cdef class SnapshotFolder:
     """The snapshot files in a folder that exists. Takes no lock: for folders that no host has open. One thread at a time.
@@ -685,6 +697,46 @@ cdef class SnapshotFolder:
         if code != STORAGE_OK:
             raise storage_exception(&error)
 
+    def copy(self, uint32_t group, uint64_t index, uint64_t term, SnapshotFolder into not None, snapshot) -> None:
+        """Write the same state into another folder, and so for its cluster, as what `snapshot` says of it."""
+        cdef Snapshot what
+        cdef SnapshotName name
+        cdef StorageError error
+        cdef SnapshotSource* source
+        cdef SnapshotSink* sink = NULL
+        cdef Vec[char] chunk
+        cdef int code = STORAGE_OK
+        fill_snapshot(&what, snapshot)
+        name.index, name.term = index, term
+        memset(&chunk, 0, sizeof(chunk))
+        with nogil:
+            source = snapshot_open(&self.directory, group, &name, &error)
+        if source == NULL:
+            raise storage_exception(&error)
+        try:
+            with nogil:
+                sink = snapshot_create(&into.directory, group, &what, &error)
+            if sink == NULL:
+                raise storage_exception(&error)
+            with nogil:
+                while code == STORAGE_OK:
+                    code = snapshot_read(source, &chunk)
+                    if code != STORAGE_OK:
+                        error = source.error
+                    elif chunk.size == 0:
+                        code = snapshot_finish(sink)
+                        error = sink.error
+                        break
+                    else:
+                        code = snapshot_append(sink, chunk.data, chunk.size)
+                        error = sink.error
+            if code != STORAGE_OK:
+                raise storage_exception(&error)
+        finally:
+            chunk.release()
+            snapshot_source_close(source)
+            snapshot_sink_close(sink)
+
     def write(self, uint32_t group, snapshot, pieces) -> None:
         """Write a whole file from `pieces` of bytes; nothing is left of one that fails."""
         cdef Snapshot what
@@ -694,14 +746,7 @@ cdef class SnapshotFolder:
         cdef const char* data
         cdef size_t size
         cdef int code = STORAGE_OK
-        memset(&what, 0, sizeof(what))
-        what.index = snapshot.index
-        what.term = snapshot.term
-        what.configuration.voters_count = fill_ids(what.configuration.voters, snapshot.voters)
-        what.configuration.outgoing_count = fill_ids(what.configuration.outgoing, snapshot.outgoing)
-        what.configuration.learners_count = fill_ids(what.configuration.learners, snapshot.learners)
-        what.configuration.learners_next_count = fill_ids(what.configuration.learners_next, snapshot.learners_next)
-        what.configuration.auto_leave = snapshot.auto_leave
+        fill_snapshot(&what, snapshot)
         with nogil:
             sink = snapshot_create(&self.directory, group, &what, &error)
         if sink == NULL:

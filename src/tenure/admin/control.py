@@ -83,6 +83,8 @@ class MemberControl:
         """Hand leadership over; returns who leads afterwards."""
         wire.fields(request, "target", "timeout_s")
         target, timeout = wire.target_of(request), wire.timeout_of(request)
+        if target is not None and target == self._engine.member_id == self._engine.leader:
+            return {"leader": target}  # as it is to be
         with self._slot():
             logger.info(
                 "%s asks for a leader other than this one: %s",

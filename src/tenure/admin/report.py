@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["MemberReport", "metrics_text"]
 
 COUNTERS = frozenset(
-    {"missed_ticks", "passes", "late_passes", "proposals", "applied_entries", "reads", "elections_won"}
+    {
+        "missed_ticks",
+        "passes",
+        "late_passes",
+        "proposals",
+        "applied_entries",
+        "reads",
+        "elections_won",
+        "hashes_compared",
+    }
 )
 
 

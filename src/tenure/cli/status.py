@@ -1,13 +1,16 @@
 """`tenure status ADDRESS...`: ask running members how they are.
 
-One address is enough: a member tells where the others' admin endpoints are, as far as its settings say so. Exit codes:
-0 every member answered and one of them leads, 1 otherwise.
+One address is enough: a member tells where the others' admin endpoints are, as far as it knows. With `--wait` it asks
+again until the cluster is whole: every member answers, one of them leads, and all have applied what was committed when
+that was first so. Exit codes: 0 every member answered and one of them leads (with `--wait`: the cluster is whole), 1
+otherwise.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["ask_all", "milliseconds", "short_duration", "status", "status_table"]
 
 AT_A_TIME = 16
+PAUSE_S = 0.1
 WIDE = 120
 
 
 @click.command("status")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @click.option("--json", "as_json", is_flag=True, help="The members' own reports, one JSON object to a line.")
-@click.option("--timeout", type=click.FloatRange(0.05, 60), default=2.0, show_default=True, help="Seconds to wait.")
-def status(addresses: tuple[str, ...], as_json: bool, timeout: float) -> None:
+@click.option(
+    "--timeout", type=click.FloatRange(0.05, 60), default=2.0, show_default=True, help="Seconds for each answer."
+)
+@click.option("--wait", type=click.FloatRange(0.1, 3600), help="Seconds within which the cluster should be whole.")
+def status(addresses: tuple[str, ...], as_json: bool, timeout: float, wait: float | None) -> None:
     """Ask the members whose admin endpoints (HOST:PORT) are given, and those that they know."""
     from tenure.admin.client import split_address
 
@@ -38,6 +45,9 @@ def status(addresses: tuple[str, ...], as_json: bool, timeout: float) -> None:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="ADDRESS") from None
     reports = ask_all(addresses, timeout)
+    done = is_led(reports)
+    if wait is not None:
+        reports, done = wait_until_whole(addresses, timeout, time.monotonic() + wait)
     if as_json:
         for address, report in reports.items():
             click.echo(json.dumps({"address": address, **report}))
@@ -46,9 +56,30 @@ def status(addresses: tuple[str, ...], as_json: bool, timeout: float) -> None:
 
         console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
         console.print(status_table(list(reports.items()), wide=console.width >= WIDE))
+    sys.exit(0 if done else 1)
+
+
+def is_led(reports: dict[str, dict[str, Any]]) -> bool:
+    """Whether every member answered and one of them leads."""
     whole = all("error" not in report for report in reports.values())
-    led = any(report.get("state") == "leader" for report in reports.values())
-    sys.exit(0 if whole and led else 1)
+    return whole and any(report.get("state") == "leader" for report in reports.values())
+
+
+def wait_until_whole(
+    addresses: Sequence[str], timeout: float, deadline: float
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Ask until the cluster is whole, or the deadline is over; the last reports, and whether it is."""
+    wanted: int | None = None
+    while True:
+        reports = ask_all(addresses, timeout)
+        if is_led(reports):
+            if wanted is None:
+                wanted = max(report.get("commit_index", 0) for report in reports.values())
+            if all(report.get("applied_index", -1) >= wanted for report in reports.values()):
+                return reports, True
+        if time.monotonic() > deadline:
+            return reports, False
+        time.sleep(PAUSE_S)
 
 
 def ask_all(addresses: Sequence[str], timeout: float) -> dict[str, dict[str, Any]]:

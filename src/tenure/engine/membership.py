@@ -107,14 +107,19 @@ class GroupMembership:
         roster: Roster,
         *,
         sync: bool,
+        settle_s: float,
     ) -> None:
-        """`roster` is on disk already, or is written by the first `refresh`."""
+        """`roster` is on disk already, or is written by the first `refresh`.
+
+        Within `settle_s`, the election timeout, a leader hears of everybody that it can reach.
+        """
         self._core = core
         self._member_id = member_id
         self._directory = directory
         self._roster = roster
         self._written: Roster | None = None
         self._sync = sync
+        self._settle_ns = round(settle_s * 1e9)
         self._lock = threading.Lock()
         self._seen: Membership | None = None
         self.addresses: dict[int, str] = dict(roster.addresses)
@@ -226,8 +231,17 @@ class GroupMembership:
 
         `call`, `error` and `pause` are the engine's: submit, turn a code into an error, wait a little.
         """
-        found = self._ask(deadline_ns)
-        self._judge(changes, found)
+        give_up_ns = time.monotonic_ns() + self._settle_ns
+        while True:
+            found = self._ask(deadline_ns)
+            voters = self._judge(changes, found)
+            unreachable = self._unreachable(changes, voters, found)
+            if unreachable is None:
+                break
+            # at each check of the quorum a leader forgets who has replied, until the next heartbeat is answered
+            if time.monotonic_ns() > give_up_ns:
+                raise unreachable
+            pause(deadline_ns)
         single = len(changes) == 1
         encoded = [(KINDS[one.change], one.id, (one.address or "").encode()) for one in changes]
         payload = HostCore.encode_change(encoded, TRANSITION_AUTO, single)
@@ -253,8 +267,8 @@ class GroupMembership:
             return InvalidArgument("the group would have too many members of a kind", field="id")
         return None
 
-    def _judge(self, changes: Sequence[MemberChange], found: dict[str, Any]) -> None:
-        """Refuse what makes no sense, and what would leave too few voters that can be reached."""
+    def _judge(self, changes: Sequence[MemberChange], found: dict[str, Any]) -> set[int]:
+        """Refuse what makes no sense; the voters that it would leave."""
         if not changes:
             raise InvalidArgument("no change was given", field="changes")
         if len({one.id for one in changes}) != len(changes):
@@ -269,11 +283,18 @@ class GroupMembership:
                 voters.discard(one.id)
         if not voters:
             raise WouldLoseQuorum("nobody would be left to vote")
+        return voters
+
+    def _unreachable(
+        self, changes: Sequence[MemberChange], voters: set[int], found: dict[str, Any]
+    ) -> WouldLoseQuorum | None:
+        """Why a change that takes a vote would leave too few voters that can be reached, if it would."""
         progress = found["progress"]
         if progress and self._shrinks(changes):  # a leader's own view; whoever does not lead is told so by the core
             reached = [id for id in voters if id not in progress or progress[id][1]]
             if len(reached) <= len(voters) // 2:
-                raise WouldLoseQuorum(f"of the voters {sorted(voters)} only {sorted(reached)} can be reached")
+                return WouldLoseQuorum(f"of the voters {sorted(voters)} only {sorted(reached)} can be reached")
+        return None
 
     @staticmethod
     def _shrinks(changes: Sequence[MemberChange]) -> bool:

@@ -159,10 +159,12 @@ class NativeEngine:
         self._core = core
         self._port = core.port
         self._redis_host = options["redis_listen"][0].decode() if "redis_listen" in options else None
-        self._group = GroupMembership(core, member_id, directory, roster, sync=config.fsync != "never")
+        self._group = GroupMembership(
+            core, member_id, directory, roster, sync=config.fsync != "never", settle_s=config.election_timeout_s
+        )
         self._group.keep()
         self._outcomes = Outcomes(
-            self._group.addresses, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"])
+            self._group.addresses, config.max_message_bytes, lambda: failure_name(core.gauges()["failed"]), core.gauges
         )
         self._lease_duration_ns = max(0, config.lease_ns - max(1, granularity_ns())) if config.lease_ns else 0
         self.attempt_s = config.election_timeout_s

@@ -25,6 +25,7 @@ from tenure.errors import (
     Overloaded,
     ProposalRefused,
     Refused,
+    StateDiverged,
     StorageError,
     TenureError,
     Timeout,
@@ -34,7 +35,17 @@ from tenure.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["OK", "Call", "Code", "Outcomes", "failure_name", "is_transient", "opening_error", "timed_out"]
+__all__ = [
+    "OK",
+    "Call",
+    "Code",
+    "Outcomes",
+    "failure_name",
+    "is_transient",
+    "opening_error",
+    "state_diverged",
+    "timed_out",
+]
 
 OK = 0
 
@@ -65,6 +76,7 @@ class Code(enum.IntEnum):
     CLOSED = 102
     FAILED = 103
     LOST = 104
+    DIVERGED = 105
     STORAGE_IO = 201
     STORAGE_FULL = 202
     STORAGE_CORRUPT = 203
@@ -90,6 +102,7 @@ class Call(enum.Enum):
 FAILURES: Mapping[int, str] = {
     Code.MEMORY: "memory",
     Code.INVARIANT: "invariant",
+    Code.DIVERGED: StateDiverged.code,
     Code.STORAGE_IO: StorageError.code,
     Code.STORAGE_FULL: DiskFull.code,
     Code.STORAGE_CORRUPT: CorruptLog.code,
@@ -144,15 +157,20 @@ def timed_out(call: Call) -> TenureError:
 class Outcomes:
     """Turns codes into errors for one member. Immutable; any thread may ask."""
 
-    __slots__ = ("_addresses", "_failure", "_max_message_bytes")
+    __slots__ = ("_addresses", "_failure", "_gauges", "_max_message_bytes")
 
     def __init__(
-        self, addresses: Mapping[int, str], max_message_bytes: int, failure: Callable[[], str | None] = lambda: None
+        self,
+        addresses: Mapping[int, str],
+        max_message_bytes: int,
+        failure: Callable[[], str | None] = lambda: None,
+        gauges: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """`failure` is asked, when a call finds the member failed, why it did."""
+        """`failure` is asked, when a call finds the member failed, why it did, and `gauges` for the particulars."""
         self._addresses = addresses
         self._max_message_bytes = max_message_bytes
         self._failure = failure
+        self._gauges = gauges
 
     def error(self, call: Call, code: int, leader: int = 0, *, size_bytes: int = 0) -> TenureError:
         """The error for `code`, which is not OK, with which a call of this kind ended; `leader` is 0 where unknown."""
@@ -184,6 +202,8 @@ class Outcomes:
                 return Closed("the engine is closed")
             case Code.FAILED:
                 cause = self._failure()
+                if cause == StateDiverged.code:
+                    return state_diverged(self._gauges())
                 return MemberFailed(f"this member has stopped for good: {cause or 'closed'}", cause=cause)
             case Code.UNKNOWN:
                 if call is Call.WRITE:
@@ -193,6 +213,8 @@ class Outcomes:
             return ProposalRefused(REFUSED_FOR_NOW[code])
         if code in REFUSED_FOR_GOOD:
             return InvalidArgument(REFUSED_FOR_GOOD[code], field="change")
+        if code == Code.DIVERGED:
+            return state_diverged(self._gauges())
         if code in FAILURES:
             return MemberFailed(f"this member has stopped for good: {FAILURES[code]}", cause=FAILURES[code])
         if call is Call.WRITE:
@@ -203,6 +225,18 @@ class Outcomes:
         if not leader:
             return NotLeader(message)
         return NotLeader(f"{message}; ask member {leader}", leader=leader, address=self._addresses.get(leader))
+
+
+def state_diverged(gauges: Mapping[str, int]) -> StateDiverged:
+    """The error of a member that found its state different from the leader's."""
+    index, own, leader = (gauges.get(name, 0) for name in ("diverged_index", "diverged_hash", "leader_hash"))
+    return StateDiverged(
+        "this member has stopped for good: "
+        f"its state at index {index} has the hash {own:016x}, the leader's {leader:016x}",
+        index=index,
+        own_hash=own,
+        leader_hash=leader,
+    )
 
 
 class OpeningFailure(Protocol):

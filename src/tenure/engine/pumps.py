@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from tenure.engine.outcome import Code, failure_name
+from tenure.engine.outcome import Code, failure_name, state_diverged
 from tenure.engine.protocol import Command, State
 
 if TYPE_CHECKING:
@@ -88,14 +88,7 @@ class EventPump:
             self._led_term = self._led_term or term
             self._lose()
         elif kind == EVENT_FAILED:
-            failure = failure_name(code)
-            if failure is not None:
-                logger.error(
-                    "member %d has failed: %s",
-                    member,
-                    failure,
-                    extra={"event": "failed", "member": member, "cause": failure},
-                )
+            self._failed(code)
             self._lose()
         elif kind == EVENT_STALLED:
             logger.error(
@@ -107,6 +100,20 @@ class EventPump:
             self._members_changed()
         with self.changed:
             self.changed.notify_all()
+
+    def _failed(self, code: int) -> None:
+        failure = failure_name(code)
+        if failure is None:
+            return
+        member = self._core.member_id
+        because = f" ({state_diverged(self._core.gauges())})" if code == Code.DIVERGED else ""
+        logger.error(
+            "member %d has failed: %s%s",
+            member,
+            failure,
+            because,
+            extra={"event": "failed", "member": member, "cause": failure},
+        )
 
     def _role_changed(self, state: State, term: int, leader: int) -> None:
         if self._led_term and (state is not State.LEADER or term != self._led_term):

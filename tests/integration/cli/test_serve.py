@@ -139,6 +139,29 @@ def test_three_members_from_one_file_and_their_status(serve, tmp_path):
     assert "no answer" in shown.stdout
 
 
+def test_status_waits_until_the_cluster_is_whole(serve, tmp_path):
+    file = cluster_file(tmp_path)
+    first = serve(file, "--id", "1")
+    begin = time.monotonic()
+    assert tenure("status", "--wait", "1", "--timeout", "0.5", first.admin).returncode == 1
+    assert time.monotonic() - begin >= 1
+    for id in (2, 3):
+        serve(file, "--id", str(id))
+    shown = tenure("status", "--wait", "30", first.admin, timeout=60)
+    assert shown.returncode == 0, shown.stdout
+    assert "no answer" not in shown.stdout
+
+
+def test_an_admin_address_for_strangers_wants_an_explicit_word(serve, tmp_path):
+    flags = alone(tmp_path)
+    admin = flags.index("--admin") + 1
+    flags[admin] = flags[admin].replace("127.0.0.1", "0.0.0.0")
+    done = tenure("serve", *flags)
+    assert done.returncode == 2
+    assert "not loopback" in done.stderr
+    serve(*flags, "--set", "insecure=true")
+
+
 def test_a_member_without_its_peers_is_not_healthy(serve, tmp_path):
     member = serve(cluster_file(tmp_path), "--id", "2")
     host, port = member.admin.split(":")

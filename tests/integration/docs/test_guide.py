@@ -7,6 +7,7 @@ comment with a file name becomes that file. Ports in the documents are exchanged
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ import pytest
 import tenure
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = ["README.md", "docs/guide.md", "docs/simulator.md", "docs/model.md"]
+DOCUMENTS = ["README.md", "docs/guide.md", "docs/operations.md", "docs/simulator.md", "docs/model.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # no language: nothing to run
 PORT = re.compile(r"\b71\d\d\b")
 
@@ -141,6 +142,13 @@ def test_console_examples(document, place):
         assert '{"healthy": true}' in output
         assert "OK\ngreen" in output
         assert output.count("leader") >= 2
+    if document == "docs/operations.md":
+        assert (
+            output.count("\ngreen\n") == 3
+        )  # after every member was restarted, in the new cluster, and on who joined it
+        assert json.loads((work / "shop-4.ready").read_text())["member"] == 4
+        assert json.loads((work / "shop-5.ready").read_text())["member"] == 5
+        assert (work / "shop-2" / "before-recovery" / "identity").exists()
 
 
 def test_only_known_languages_are_shown():

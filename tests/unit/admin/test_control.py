@@ -139,6 +139,11 @@ def test_leadership_and_snapshots(leader):
     assert leader.engine.asked[-1] == ("transfer", 3, 10.0)
 
 
+def test_who_leads_already_need_not_take_over(leader):
+    assert leader.post("/v1/transfer-leader", {"target": 1})[1] == {"leader": 1}
+    assert leader.engine.asked == []
+
+
 def test_an_empty_body_is_an_empty_object(leader):
     assert leader.post("/v1/transfer-leader", b"")[1] == {"leader": 2}
 

@@ -25,6 +25,16 @@ def test_not_leader_names_the_leader_and_where_it_listens(outcomes):
     assert error.retryable
 
 
+def test_a_state_that_differs_is_told_with_both_hashes():
+    gauges = {"diverged_index": 7, "diverged_hash": 0xAB, "leader_hash": 0xCD}
+    failed = Outcomes(ADDRESSES, 1000, lambda: failure_name(Code.DIVERGED), lambda: gauges)
+    for code in (Code.FAILED, Code.DIVERGED):
+        error = failed.error(Call.WRITE, code)
+        assert type(error) is errors.StateDiverged
+        assert (error.index, error.own_hash, error.leader_hash, error.cause) == (7, 0xAB, 0xCD, "state_diverged")
+        assert "index 7" in str(error)
+
+
 def test_no_leader_names_nobody(outcomes):
     error = outcomes.error(Call.READ, Code.NO_LEADER, 0)
     assert type(error) is errors.NotLeader
