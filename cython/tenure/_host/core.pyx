@@ -620,7 +620,7 @@ cdef class HostCore:
 
     @staticmethod
     def encode_change(list changes not None, int transition, bint single) -> bytes:
-        """A change of membership as the payload of a CHANGE: [(kind, member id, context), ...] in the order in which it applies.
+        """A change of membership as the payload of a CHANGE: [(kind, member id, context), ...] in the order that counts.
 
         Kinds and transitions are those of `_raft/types.pxd`; `single`: one change that never makes a joint configuration.
         """

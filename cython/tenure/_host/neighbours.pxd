@@ -1,4 +1,4 @@
-"""Keeps the transport in line with the roster and the configurations of a host's members. The loop's thread; the opener before it."""
+"""Keeps the transport in line with roster and configurations. The loop's thread; the opener before it."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

@@ -161,21 +161,21 @@ cdef RosterCode roster_merge(Roster* roster, const char* bytes, uint32_t size) n
     cdef RosterCode code, worst = ROSTER_SAME
     cdef uint32_t at = HEAD_BYTES
     cdef uint64_t before = 0
-    cdef uint16_t count = 0, i
+    cdef uint16_t count = 0, _i
     cdef uint8_t length = 0
     if size < HEAD_BYTES or bytes[0] != VERSION:
         return ROSTER_MALFORMED
     memcpy(&count, bytes + 1, 2)
     if count > ROSTER_MEMBERS:
         return ROSTER_MALFORMED
-    for i in range(count):     # all of it is looked at before any of it is taken
+    for _i in range(count):     # all of it is looked at before any of it is taken
         if not next_entry(bytes, size, &at, &entry, &length) or entry.id <= before:
             return ROSTER_MALFORMED
         before = entry.id
     if at != size:
         return ROSTER_MALFORMED
     at = HEAD_BYTES
-    for i in range(count):
+    for _i in range(count):
         next_entry(bytes, size, &at, &entry, &length)
         code = roster_set(roster, entry.id, entry.index, entry.address, length)
         worst = max(worst, code)

@@ -11,7 +11,7 @@ from tenure._storage.wal cimport RecoveredGroup
 
 # Begins a dump when one is due, and drops a bounded number of entries that may go. True when there is more to drop.
 cdef bint snapshots_step(Member* m, int64_t monotonic_ns) noexcept nogil
-# Asks for a snapshot of all that is applied. Returns the index that a durable one will cover, or does; 0 when none can be taken.
+# Asks for a snapshot of all that is applied. Returns the index that a durable one will cover; 0 when none can be taken.
 cdef uint64_t snapshots_request(Member* m) noexcept nogil
 # The snapshot thread is done with a JOB_WRITE. Takes it over. 0, or the code that the member must fail with.
 cdef int snapshots_done(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nogil
