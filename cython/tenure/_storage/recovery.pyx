@@ -75,6 +75,7 @@ cdef struct Recovery:
     Vec[char] body              # of the batch being read
     uint64_t oldest_needed
     bint base_counts            # reading the first segment: what it repeats is all there is
+    bint after_base             # and its first batch, of which what is repeated is already the outcome
 
 
 # ---- the directory ----
@@ -127,7 +128,14 @@ cdef void drop_entries(Vec[Entry]* entries, size_t first, size_t count) noexcept
     entries.remove(first, count)
 
 
-cdef int replay_entry(Replay* replay, uint8_t kind, const char* payload, uint32_t length) noexcept nogil:
+cdef void start_behind_snapshot(Replay* replay) noexcept nogil:
+    """Nothing stands above the snapshot any more."""
+    drop_entries(&replay.found.entries, 0, replay.found.entries.size)
+    replay.base = replay.found.snapshot.index
+
+
+cdef int replay_entry(
+        Replay* replay, uint8_t kind, const char* payload, uint32_t length, bint after_base) noexcept nogil:
     """0 or a StorageCode."""
     cdef EntryPayload head
     cdef Entry entry
@@ -136,6 +144,10 @@ cdef int replay_entry(Replay* replay, uint8_t kind, const char* payload, uint32_
     if length < sizeof(head):
         return STORAGE_CORRUPT
     memcpy(&head, payload, sizeof(head))
+    if after_base and replay.found.has_snapshot and head.index <= base:
+        # the base's snapshot covers it, but what stood above it was cut off all the same
+        start_behind_snapshot(replay)
+        return 0
     if head.index <= base or head.index > replay.base + entries.size + 1:
         return STORAGE_CORRUPT
     if head.index <= replay.base:
@@ -168,7 +180,8 @@ cdef bint take_members(const char** at, uint32_t* length, uint64_t* members, int
     return True
 
 
-cdef int replay_snapshot(Replay* replay, uint8_t flags, const char* payload, uint32_t length) noexcept nogil:
+cdef int replay_snapshot(
+        Replay* replay, uint8_t flags, const char* payload, uint32_t length, bint after_base) noexcept nogil:
     cdef SnapshotPayload head
     cdef Snapshot snapshot
     cdef Vec[Entry]* entries = &replay.found.entries
@@ -194,7 +207,11 @@ cdef int replay_snapshot(Replay* replay, uint8_t flags, const char* payload, uin
             and length == 0):
         return STORAGE_CORRUPT
     if replay.found.has_snapshot and snapshot.index < replay.found.snapshot.index:
-        return STORAGE_CORRUPT
+        if not after_base:
+            return STORAGE_CORRUPT
+        if flags & SNAPSHOT_VOIDS:
+            start_behind_snapshot(replay)
+        return 0
     replay.found.has_snapshot = True
     memcpy(&replay.found.snapshot, &snapshot, sizeof(snapshot))
     if flags & SNAPSHOT_VOIDS:
@@ -224,9 +241,9 @@ cdef int replay_record(Recovery* recovery, const RecordHeader* record, const cha
     if replay == NULL:
         return STORAGE_MEMORY
     if record.kind == RECORD_ENTRY:
-        return replay_entry(replay, record.entry_kind, payload, record.length)
+        return replay_entry(replay, record.entry_kind, payload, record.length, recovery.after_base)
     if record.kind == RECORD_SNAPSHOT:
-        return replay_snapshot(replay, record.flags, payload, record.length)
+        return replay_snapshot(replay, record.flags, payload, record.length, recovery.after_base)
     if record.kind == RECORD_HARD_STATE and record.length == sizeof(hard):
         memcpy(&hard, payload, sizeof(hard))
         replay.found.hard.term = hard.term
@@ -321,6 +338,7 @@ cdef bint scan_batch(Wal* wal, Scan* scan, Recovery* recovery, uint32_t* flags, 
         return False
     if got < header.body_bytes or crc32c(header.previous, recovery.body.data, header.body_bytes) != header.body_checksum:
         return True
+    recovery.after_base = recovery.base_counts and scan.batches == 0
     result = replay_body(recovery, header.body_bytes, header.record_count)
     if result != 0:
         wal_fail(wal, result, 0, scan.at, scan.path)
@@ -339,22 +357,22 @@ cdef bint scan_rest(Wal* wal, Scan* scan) noexcept nogil:
     """Look behind the end: what the headers there say was durable, and how far anything but zeros reaches."""
     cdef char* chunk
     cdef uint64_t at = scan.at, i
-    cdef size_t got = 0, fresh
+    cdef size_t got = 0, fresh, room = <size_t> min(<uint64_t> CHUNK_BYTES, scan.size - scan.at)
     cdef const BatchHeader* header
     cdef BatchHeader copy
     cdef int result = 0
     if scan.at >= scan.size:
         return True
-    chunk = <char*> malloc(CHUNK_BYTES + sizeof(BatchHeader))
+    chunk = <char*> malloc(room + sizeof(BatchHeader))
     if chunk == NULL:
         wal_fail(wal, STORAGE_MEMORY, 0, scan.at, scan.path)
         return False
     while at < scan.size:
         # each chunk reaches one header beyond what it is searched for
-        result = file_read(scan.fd, chunk, CHUNK_BYTES + sizeof(BatchHeader), at, &got)
+        result = file_read(scan.fd, chunk, room + sizeof(BatchHeader), at, &got)
         if result != 0 or got == 0:
             break
-        fresh = min(<size_t> CHUNK_BYTES, got)
+        fresh = min(room, got)
         i = fresh
         while i > 0 and chunk[i - 1] == 0:
             i -= 1
@@ -400,7 +418,9 @@ cdef bint scan_segment(Wal* wal, Scan* scan, Recovery* recovery) noexcept nogil:
 
 cdef bint cut_tail(Wal* wal, const Scan* scan) noexcept nogil:
     """Overwrite what stands behind the end, and write what was not known to be durable once more; then sync."""
-    cdef char* chunk = <char*> malloc(CHUNK_BYTES)
+    cdef uint64_t longest = max(scan.at - min(scan.synced, scan.at), scan.dirty_end - scan.at if scan.dirty else 0)
+    cdef size_t room = <size_t> min(<uint64_t> CHUNK_BYTES, max(longest, <uint64_t> 1))
+    cdef char* chunk = <char*> malloc(room)
     cdef uint64_t at
     cdef size_t part, got = 0
     cdef int result = 0
@@ -409,15 +429,15 @@ cdef bint cut_tail(Wal* wal, const Scan* scan) noexcept nogil:
         return False
     at = scan.synced
     while result == 0 and at < scan.at:
-        part = <size_t> min(<uint64_t> CHUNK_BYTES, scan.at - at)
+        part = <size_t> min(<uint64_t> room, scan.at - at)
         result = file_read(scan.fd, chunk, part, at, &got)
         if result == 0:
             result = file_write(scan.fd, chunk, got, at)
         at += part
-    memset(chunk, 0, CHUNK_BYTES)
+    memset(chunk, 0, room)
     at = scan.at
     while result == 0 and scan.dirty and at < scan.dirty_end:
-        part = <size_t> min(<uint64_t> CHUNK_BYTES, scan.dirty_end - at)
+        part = <size_t> min(<uint64_t> room, scan.dirty_end - at)
         result = file_write(scan.fd, chunk, part, at)
         at += part
     free(chunk)
