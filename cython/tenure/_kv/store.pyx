@@ -245,7 +245,8 @@ cdef bint put(
             store.digest_sum -= before.digest
             if head != before.value():
                 memcpy(before.value(), head, head_size)
-            memcpy(before.value() + head_size, tail, tail_size)
+            if tail_size != 0:                            # there may be no tail at all
+                memcpy(before.value() + head_size, tail, tail_size)
             before.value_size = size
             before.expires_ms = expires_ms
             before.commit_ts = store.commit_ts
@@ -260,7 +261,8 @@ cdef bint put(
     if item == NULL:
         return False
     memcpy(item.value(), head, head_size)
-    memcpy(item.value() + head_size, tail, tail_size)
+    if tail_size != 0:
+        memcpy(item.value() + head_size, tail, tail_size)
     item.hash = place.hash
     item.expires_ms = expires_ms
     item.commit_ts = store.commit_ts

@@ -75,7 +75,7 @@ cdef struct Recovery:
     Vec[char] body              # of the batch being read
     uint64_t oldest_needed
     bint base_counts            # reading the first segment: what it repeats is all there is
-    bint after_base             # and its first batch, of which what is repeated is already the outcome
+    bint after_base             # and its first batch, of which what the base says is already the outcome
 
 
 # ---- the directory ----
@@ -144,17 +144,20 @@ cdef int replay_entry(
     if length < sizeof(head):
         return STORAGE_CORRUPT
     memcpy(&head, payload, sizeof(head))
-    if after_base and replay.found.has_snapshot and head.index <= base:
-        # the base's snapshot covers it, but what stood above it was cut off all the same
-        start_behind_snapshot(replay)
+    if head.index <= base:
+        if not after_base:
+            return STORAGE_CORRUPT
+        start_behind_snapshot(replay)       # covered by now, but it has cut off what stood above it
         return 0
-    if head.index <= base or head.index > replay.base + entries.size + 1:
+    if head.index > replay.base + entries.size + 1 and not after_base:
         return STORAGE_CORRUPT
-    if head.index <= replay.base:
-        drop_entries(entries, 0, entries.size)      # replaces entries of which some are in segments that are gone
-        replay.base = head.index - 1
-    else:
+    if replay.base < head.index <= replay.base + entries.size + 1:
         drop_entries(entries, head.index - replay.base - 1, entries.size - (head.index - replay.base - 1))
+    else:
+        # It replaces entries of which some are in segments that are gone; or it follows entries that the first batch of
+        # this segment has voided, so that the base does not know them any more.
+        drop_entries(entries, 0, entries.size)
+        replay.base = head.index - 1
     entry.term = head.term
     entry.index = head.index
     entry.kind = kind
@@ -591,6 +594,8 @@ cdef bint read_segments(
         last.fd = -1
     if last.closed or sequences.data[first] > recovery.oldest_needed:
         wal_fail(wal, STORAGE_BAD_DIRECTORY, 0, 0, wal.directory.path)      # the newest, or the oldest, are gone
+    elif recovery.oldest_needed > last.sequence:
+        wal_fail(wal, STORAGE_CORRUPT, 0, last.at, last.path)               # it would have none of them be kept
     return wal.error.code == 0
 
 

@@ -1,0 +1,20 @@
+"""The input of the target `log`: the segments of a folder in one run of bytes, without the zeros at their ends."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+HEAD = struct.Struct("<BHII")  # kind (0 a segment, 1 the unfinished one), sequence, size, bytes that follow
+
+
+def pack(folder: Path) -> bytes:
+    pieces = []
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        stored = content.rstrip(b"\0")
+        if path.name == "wal.new":
+            pieces.append(HEAD.pack(1, 0, len(content), len(stored)) + stored)
+        elif path.name.startswith("wal-"):
+            pieces.append(HEAD.pack(0, int(path.stem[4:], 16), len(content), len(stored)) + stored)
+    return b"".join(pieces)
