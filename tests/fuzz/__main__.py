@@ -16,7 +16,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.fuzz import corpus
+from tests.fuzz import inputs
 from tests.fuzz.build import BUILD, ROOT, Compiler, build, environment, find_compiler
 from tests.fuzz.report import Report, read_log, table
 
@@ -49,18 +49,19 @@ def work(compiler: Compiler, target: str, arguments: list[str]) -> tuple[int, st
 
 
 def fuzz(compiler: Compiler, target: str, seconds: int, seed: int) -> Report:
-    for folder in (FINDINGS, LOGS, corpus.FOUND / target):
+    for folder in (FINDINGS, LOGS, inputs.FOUND / target):
         folder.mkdir(parents=True, exist_ok=True)
     status, output = work(
         compiler,
         target,
         [
             f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1", f"-artifact_prefix={FINDINGS / target}-",
-            str(corpus.FOUND / target), str(corpus.KEPT / target),
+            str(inputs.FOUND / target), str(inputs.KEPT / target),
         ],
     )  # fmt: skip
     (LOGS / f"{target}.log").write_text(output)
     report = read_log(target, output, status)
+    print(f"{target}: {report.edges} edges, {report.executions} executions, {report.finding or 'nothing found'}", flush=True)
     if not report.ok:
         tell(report)
     return report
@@ -68,12 +69,12 @@ def fuzz(compiler: Compiler, target: str, seconds: int, seed: int) -> Report:
 
 def tell(report: Report) -> None:
     """Write down what was found, and how to see it again."""
-    lines = [f"{report.target}: {report.finding}", f"output: {LOGS / (report.target + '.log')}"]
+    lines = [f"found: {report.finding}", f"output: {LOGS / (report.target + '.log')}"]
     if report.artifact is not None:
         lines += [
             f"input: {report.artifact}",
             f"again: make fuzz TARGET={report.target} FUZZ_INPUT={report.artifact}",
-            f"for good: copy it to {corpus.KEPT / report.target}, where every test run replays it",
+            f"for good: copy it to {inputs.KEPT / report.target}, where every test run replays it",
         ]
         report.artifact.with_suffix(".txt").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
@@ -99,16 +100,17 @@ def keep_what_counts(compiler: Compiler, target: str) -> None:
         status, output = work(
             compiler,
             target,
-            ["-merge=1", f"-merge_control_file={control}", f"{folder}/merged", str(corpus.KEPT / target), str(corpus.FOUND / target)],
+            ["-merge=1", f"-merge_control_file={control}", f"{folder}/merged", str(inputs.KEPT / target), str(inputs.FOUND / target)],
         )  # fmt: skip
         if status != 0:
             raise SystemExit(f"{output}\nthe corpus of {target} could not be merged")
-        print(f"{target}: {corpus.keep(target, corpus.cover(control.read_text()))} kept besides the seeds", flush=True)
+        print(f"{target}: {inputs.keep(target, inputs.cover(control.read_text()))} kept besides the seeds", flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
+    parser.add_argument("--total", type=int, help="seconds for all of them, in place of --seconds")
     parser.add_argument("--target", action="append", choices=TARGETS, help="only this one; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time (1); 0: as many as there are processors")
     parser.add_argument("--seed", type=int, default=0, help="of the engine; 0 draws one")
@@ -130,8 +132,10 @@ def main(arguments: list[str] | None = None) -> int:
         return status
     if not canary_is_found(compiler):
         return 1
-    with ThreadPoolExecutor(options.jobs or len(os.sched_getaffinity(0))) as pool:
-        reports = list(pool.map(lambda target: fuzz(compiler, target, options.seconds, options.seed), targets))
+    jobs = min(options.jobs or len(os.sched_getaffinity(0)), len(targets))
+    seconds = options.seconds if options.total is None else max(options.total * jobs // len(targets), 1)
+    with ThreadPoolExecutor(jobs) as pool:
+        reports = list(pool.map(lambda target: fuzz(compiler, target, seconds, options.seed), targets))
     print(table(reports), flush=True)
     if options.keep:
         for report in reports:

@@ -1,4 +1,4 @@
-"""The input of the target `log`: the segments of a folder in one run of bytes, without the zeros at their ends."""
+"""The input of the target `log`: the segments of a folder in one run of bytes, without most of the zeros at their ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 HEAD = struct.Struct("<BHII")  # kind (0 a segment, 1 the unfinished one), sequence, size, bytes that follow
+ALIGNMENT = 64
 
 
 def pack(folder: Path) -> bytes:
@@ -13,6 +14,7 @@ def pack(folder: Path) -> bytes:
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
         stored = content.rstrip(b"\0")
+        stored = content[: len(stored) + -len(stored) % ALIGNMENT]  # the last record is padded with zeros
         if path.name == "wal.new":
             pieces.append(HEAD.pack(1, 0, len(content), len(stored)) + stored)
         elif path.name.startswith("wal-"):

@@ -163,7 +163,6 @@ cdef struct History:
     int newest
     ModelGroup groups[GROUPS]
     Vec[uint64_t] states        # the digest after every flush that wrote, the empty one first
-    MemoryWrite last            # of the latest flush, taken out of the folder
     bint enough                 # memory
 
 
@@ -377,6 +376,8 @@ cdef void damage(History* h, Cursor* cursor, bint* torn_only) noexcept nogil:
     cdef MemoryFolder* image
     cdef uint64_t at, size
     if kind % 8 >= 6:
+        # what was done after the write was done because it was durable: then this is no loss of power
+        torn_only[0] = torn_only[0] and h.folder.last.change == h.folder.changes
         tear(h, <uint8_t> value)
         return
     torn_only[0] = False

@@ -21,7 +21,7 @@ cdef struct MemoryWrite:
     int32_t file                    # -1: none yet
     uint64_t offset
     uint64_t size
-    uint64_t file_bytes             # before it
+    uint64_t change                 # which of the folder's changes it was
     Vec[char] before                # what stood there, as far as the file reached
 
 cdef struct MemoryFolder:

@@ -196,7 +196,7 @@ cdef bint remember(MemoryFile* file, uint64_t offset, uint64_t size) noexcept no
     last.file = <int32_t> (file - entered.files.data)
     last.offset = offset
     last.size = size
-    last.file_bytes = file.bytes.size
+    last.change = entered.changes
     last.before.clear()
     if not last.before.reserve(kept):
         return False

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 
 from tests.fuzz.build import BUILD
@@ -54,6 +53,3 @@ def keep(target: str, chosen: list[Path]) -> int:
         (folder / hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]).write_bytes(content)
     return len(contents)
 
-
-def forget_found(target: str) -> None:
-    shutil.rmtree(FOUND / target, ignore_errors=True)
