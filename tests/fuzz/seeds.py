@@ -223,6 +223,7 @@ def commands() -> dict[str, bytes]:
     at = codec.hint(1000)
     found = {
         "set": codec.encode_set(b"k", b"1", hint_ts=at, until_ms=2000, get=True),
+        "set-last": codec.encode_set(b"k", b"0", hint_ts=2**63 - 1),
         "set-nx": codec.encode_set(b"k", b"2", hint_ts=at, nx=True),
         "set-keepttl": codec.encode_set(b"k", b"3", hint_ts=at, xx=True, keepttl=True),
         "getset": codec.encode_getset(b"k", b"4", hint_ts=at),

@@ -46,7 +46,8 @@ cdef enum:
     SET_KEEPTTL = 8
     CAS_ABSENT = 16     # `expected` (empty) stands for no key
 
-# Hints are hybrid timestamps: milliseconds << 16 | counter, below 2^63, so that the next one always exists.
+# Hints are hybrid timestamps: milliseconds << 16 | counter, below 2^63, so that the next one always exists. (Commit timestamps
+# count on from there, so they may be above.)
 cdef enum:
     COUNTER_BITS = 16
 
