@@ -161,6 +161,7 @@ cdef struct History:
     MemoryFolder folder
     MemoryFolder images[IMAGES] # the folder after the latest flushes, newest at `newest`
     int newest
+    bint keeps_images
     ModelGroup groups[GROUPS]
     Vec[uint64_t] states        # the digest after every flush that wrote, the empty one first
     bint enough                 # memory
@@ -284,16 +285,21 @@ cdef const char* write_snapshot(History* h, Wal* wal, uint32_t at, Cursor* curso
     return NULL
 
 
+cdef void keep_image(History* h) noexcept nogil:
+    if h.keeps_images:
+        h.newest = (h.newest + 1) % IMAGES
+        memory_release(&h.images[h.newest])
+        memory_begin(&h.images[h.newest])
+        h.enough = h.enough and memory_copy(&h.images[h.newest], &h.folder)
+
+
 cdef const char* flush(History* h, Wal* wal) noexcept nogil:
     cdef uint64_t before = h.folder.changes
     if wal_flush(wal) != STORAGE_OK:
         return b"a log on a disk without faults fails"
     if h.folder.changes != before:
         h.enough = h.enough and h.states.push(model_digest(h))
-        h.newest = (h.newest + 1) % IMAGES
-        memory_release(&h.images[h.newest])
-        memory_begin(&h.images[h.newest])
-        h.enough = h.enough and memory_copy(&h.images[h.newest], &h.folder)
+        keep_image(h)
     return NULL
 
 
@@ -307,7 +313,7 @@ cdef const char* write_history(History* h, Directory* directory, Cursor* cursor,
     cdef Wal* wal = wal_open(directory, SEGMENT_BYTES, True, &error)
     if wal == NULL:
         return b"a new log cannot be begun"
-    h.enough = h.enough and memory_copy(&h.images[0], &h.folder)
+    keep_image(h)
     while verdict == NULL and h.enough and left(cursor) and steps < MAX_STEPS:
         step = take8(cursor)
         at = (step >> 4) % GROUPS
@@ -462,6 +468,8 @@ cdef const char* fuzz_history(const char* data, size_t size, uint64_t* accepted)
     damages.at = cursor.at
     damages.end = cursor.at + min(left(&cursor), <size_t> (6 * count))
     cursor.at = damages.end
+    for i in range(<int> left(&damages) // 6):
+        h.keeps_images = h.keeps_images or <uint8_t> damages.at[6 * i] % 8 == 4
     h.enough = h.states.push(model_digest(&h))
     memory_enter(&h.folder)
     verdict = write_history(&h, &directory, &cursor, accepted)
