@@ -56,7 +56,7 @@ SANITIZERS = {
         "-fno-sanitize=function,vptr",
         "-fno-sanitize-recover=undefined",
         "-shared-libasan",
-        "-w", # warnings are g++'s to give
+        "-w",  # warnings are g++'s to give
     ],
 }
 DIRECTIVES = {

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of everything that reads bytes it cannot trust: `python -m tests.fuzz --seconds 600`.
 
-See `docs/fuzzing.md`. First the canary: a target that breaks its promise for one input in 2^48, which an engine that follows
-coverage finds in seconds. If it is not found, nothing that follows would mean anything.
+See `docs/fuzzing.md`. First the canary: a target that breaks its promise for one input in 2^48, which an engine that
+follows coverage finds in seconds. If it is not found, nothing that follows would mean anything.
 
 Ends with status 1 when something was found, and prints how to see it again.
 """
@@ -32,8 +32,8 @@ LOGS = BUILD / "logs"
 def work(compiler: Compiler, target: str, arguments: list[str]) -> tuple[int, str]:
     """Run the worker to its end: (status, all that it printed)."""
     command = [
-        sys.executable, "-m", "tests.fuzz.worker", target, f"-rss_limit_mb={MEMORY_MIB}", f"-timeout={SECONDS_OF_ONE_INPUT}",
-        *arguments,
+        sys.executable, "-m", "tests.fuzz.worker", target,
+        f"-rss_limit_mb={MEMORY_MIB}", f"-timeout={SECONDS_OF_ONE_INPUT}", *arguments,
     ]  # fmt: skip
     done = subprocess.run(
         command,
@@ -55,13 +55,14 @@ def fuzz(compiler: Compiler, target: str, seconds: int, seed: int) -> Report:
         compiler,
         target,
         [
-            f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1", f"-artifact_prefix={FINDINGS / target}-",
-            str(inputs.FOUND / target), str(inputs.KEPT / target),
+            f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1",
+            f"-artifact_prefix={FINDINGS / target}-", str(inputs.FOUND / target), str(inputs.KEPT / target),
         ],
     )  # fmt: skip
     (LOGS / f"{target}.log").write_text(output)
     report = read_log(target, output, status)
-    print(f"{target}: {report.edges} edges, {report.executions} executions, {report.finding or 'nothing found'}", flush=True)
+    outcome = report.finding or "nothing found"
+    print(f"{target}: {report.edges} edges, {report.executions} executions, {outcome}", flush=True)
     if not report.ok:
         tell(report)
     return report
@@ -100,7 +101,10 @@ def keep_what_counts(compiler: Compiler, target: str) -> None:
         status, output = work(
             compiler,
             target,
-            ["-merge=1", f"-merge_control_file={control}", f"{folder}/merged", str(inputs.KEPT / target), str(inputs.FOUND / target)],
+            [
+                "-merge=1", f"-merge_control_file={control}",
+                f"{folder}/merged", str(inputs.KEPT / target), str(inputs.FOUND / target),
+            ],
         )  # fmt: skip
         if status != 0:
             raise SystemExit(f"{output}\nthe corpus of {target} could not be merged")
@@ -108,14 +112,14 @@ def keep_what_counts(compiler: Compiler, target: str) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
     parser.add_argument("--total", type=int, help="seconds for all of them, in place of --seconds")
     parser.add_argument("--target", action="append", choices=TARGETS, help="only this one; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time (1); 0: as many as there are processors")
     parser.add_argument("--seed", type=int, default=0, help="of the engine; 0 draws one")
     parser.add_argument("--input", type=Path, help="run this input alone, with everything that is printed")
-    parser.add_argument("--keep", action="store_true", help="keep in the repository what reaches more than what is there")
+    parser.add_argument("--keep", action="store_true", help="keep in the repository what reaches more")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The input of the target `log`: the segments of a folder in one run of bytes, without most of the zeros at their ends."""
+"""The input of the target `log`: a folder's segments in one run of bytes, without most of the zeros at their ends."""
 
 from __future__ import annotations
 

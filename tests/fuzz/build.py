@@ -1,4 +1,4 @@
-"""The fuzzing build: the modules that the targets use, compiled by clang with coverage and sanitizers, under `build/fuzz`.
+"""The fuzzing build: what the targets use, compiled by clang with coverage and sanitizers, under `build/fuzz`.
 
 Nothing in `src` is touched. What is up to date is not compiled again.
 """
@@ -84,8 +84,8 @@ def build(compiler: Compiler) -> None:
         "LDSHARED": f"{c_compiler} -shared",
         "LDCXXSHARED": f"{compiler.command} -shared",
     }
-    command = [sys.executable, "setup.py", "--quiet", "build", "--build-base", str(BUILD), "--build-lib", str(BUILD / "lib")]
-    subprocess.run(command, check=True, cwd=ROOT, env=environment)
+    folders = ["--build-base", str(BUILD), "--build-lib", str(BUILD / "lib")]
+    subprocess.run([sys.executable, "setup.py", "--quiet", "build", *folders], check=True, cwd=ROOT, env=environment)
     engine = engine_library()
     newest = max(ENGINE_SOURCE.stat().st_mtime_ns, compiler.fuzzer_library.stat().st_mtime_ns)
     if not engine.exists() or engine.stat().st_mtime_ns < newest:
@@ -101,7 +101,7 @@ def engine_library() -> Path:
 
 
 def environment(compiler: Compiler) -> dict[str, str]:
-    """In which `tests.fuzz.worker` runs: the engine and the sanitizer first, the instrumented modules before those in `src`."""
+    """In which `tests.fuzz.worker` runs: engine and sanitizer first, instrumented modules before those in `src`."""
     return {
         **os.environ,
         "LD_PRELOAD": f"{engine_library()} {compiler.sanitizer_library}",

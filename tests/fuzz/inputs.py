@@ -1,7 +1,7 @@
 """Where inputs are kept, and which of those that were found are worth keeping.
 
-`tests/fuzz/corpus/TARGET` is part of the repository: seeds (`seed-...`) and what fuzzing found besides. A run also reads and extends
-`build/fuzz/corpus/TARGET`, which stays on the machine.
+`tests/fuzz/corpus/TARGET` is part of the repository: seeds (`seed-...`) and what fuzzing found besides. A run also
+reads and extends `build/fuzz/corpus/TARGET`, which stays on the machine.
 """
 
 from __future__ import annotations
@@ -52,4 +52,3 @@ def keep(target: str, chosen: list[Path]) -> int:
     for content in contents.values():
         (folder / hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]).write_bytes(content)
     return len(contents)
-

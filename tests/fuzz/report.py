@@ -17,7 +17,7 @@ WRITTEN = re.compile(r"Test unit written to (?P<path>\S+)")
 
 @dataclass(frozen=True)
 class Report:
-    """Of one target. `edges` and `features` are what the corpus reaches at the end, `edges_before` what it brought along."""
+    """Of one target. `edges` and `features`: what the corpus reaches at the end; `edges_before`: at the beginning."""
 
     target: str
     executions: int

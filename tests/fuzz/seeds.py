@@ -1,7 +1,7 @@
 """Writes the seeds of the corpus by the real encoders: `python -m tests.fuzz.seeds`.
 
-A seed is a file `seed-...` in `corpus/TARGET/`. What fuzzing found besides stays as it is. The seeds of the log hold random salts, so
-that those files differ from one run to the next; the others do not.
+A seed is a file `seed-...` in `corpus/TARGET/`. What fuzzing found besides stays as it is. The seeds of the log hold
+random salts, so that those files differ from one run to the next; the others do not.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ SEGMENT_BYTES = 16384
 
 def messages() -> dict[str, bytes]:
     found = {}
+    entries = [Entry(5, 41, b"value", 0), Entry(5, 42, b"", 0), Entry(5, 43, bytes(20), 2)]
+    snapshot = Snapshot(40, 4, Configuration((1, 2, 3), (1, 2), (4,), (5,), True))
     for name in MESSAGE_TYPES:
         answers = name.endswith("Resp")
         message = Message(
@@ -54,8 +56,8 @@ def messages() -> dict[str, bytes]:
             promised_ns=1_900_000_000 if answers else 0,
             peer_clock_ns=1_000_500_000 if answers else 0,
             remaining_ns=12_345 if answers else 0,
-            entries=[Entry(5, 41, b"value", 0), Entry(5, 42, b"", 0), Entry(5, 43, bytes(20), 2)] if name == "MsgApp" else [],
-            snapshot=Snapshot(40, 4, Configuration((1, 2, 3), (1, 2), (4,), (5,), True)) if name == "MsgSnap" else None,
+            entries=entries if name == "MsgApp" else [],
+            snapshot=snapshot if name == "MsgSnap" else None,
         )
         found[name] = encode_message(message)
     return found
@@ -106,21 +108,24 @@ def array(*arguments: bytes) -> bytes:
 
 REQUESTS = [
     (b"SET", b"k", b"1"), (b"SET", b"k", b"v", b"PX", b"100", b"NX", b"GET"), (b"SET", b"k", b"v", b"KEEPTTL", b"XX"),
-    (b"SET", b"k", b"v", b"EXAT", b"9"), (b"SETEX", b"k", b"1", b"v"), (b"PSETEX", b"k", b"2", b"v"), (b"SETNX", b"n", b"v"),
-    (b"GET", b"k"), (b"GETSET", b"k", b"2"), (b"GETDEL", b"k"), (b"MSET", b"a", b"1", b"b", b"2"), (b"MGET", b"a", b"b", b"c"),
+    (b"SET", b"k", b"v", b"EXAT", b"9"), (b"SETEX", b"k", b"1", b"v"), (b"PSETEX", b"k", b"2", b"v"),
+    (b"SETNX", b"n", b"v"), (b"GET", b"k"), (b"GETSET", b"k", b"2"), (b"GETDEL", b"k"),
+    (b"MSET", b"a", b"1", b"b", b"2"), (b"MGET", b"a", b"b", b"c"),
     (b"DEL", b"a", b"b"), (b"UNLINK", b"a"), (b"EXISTS", b"a", b"a"), (b"APPEND", b"a", b"tail"), (b"STRLEN", b"a"),
     (b"GETRANGE", b"a", b"-3", b"-1"), (b"INCR", b"c"), (b"DECR", b"c"), (b"INCRBY", b"c", b"-9223372036854775808"),
-    (b"DECRBY", b"c", b"9223372036854775807"), (b"EXPIRE", b"a", b"10"), (b"PEXPIRE", b"a", b"-1"), (b"EXPIREAT", b"a", b"5"),
+    (b"DECRBY", b"c", b"9223372036854775807"), (b"EXPIRE", b"a", b"10"), (b"PEXPIRE", b"a", b"-1"),
+    (b"EXPIREAT", b"a", b"5"),
     (b"PEXPIREAT", b"a", b"5000"), (b"TTL", b"a"), (b"PTTL", b"a"), (b"EXPIRETIME", b"a"), (b"PEXPIRETIME", b"a"),
     (b"PERSIST", b"a"), (b"TYPE", b"a"), (b"DBSIZE",), (b"FLUSHALL", b"ASYNC"), (b"FLUSHDB",), (b"PING", b"hello"),
     (b"HELLO", b"3", b"AUTH", b"default", b"secret"), (b"NOSUCH", b"a\r\nb", b""), (b"GET",),
 ]  # fmt: skip
 
-INLINE = [b"PING\r\n", b"SET k \"a\\x41\\n\\\"\" \r\n", b"GET 'it\\'s'\n", b"\r\n", b"  ECHO\thi  \r\n", b"A\0B\r\n"]
+INLINE = [b"PING\r\n", b'SET k "a\\x41\\n\\"" \r\n', b"GET 'it\\'s'\n", b"\r\n", b"  ECHO\thi  \r\n", b"A\0B\r\n"]
 
 BROKEN = [
-    b"*1\r\n+PING\r\n", b"*x\r\n", b"*1\r\n$x\r\n", b"*-1\r\nPING\r\n", b"*0\r\n*1\r\n$4\r\nPING\r\n", b"*2\r\n$536870913\r\n",
-    b"*1048577\r\n", b'SET k "open\r\n', b"SET k \"shut\"x\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$3\r\nGE", b"*1\r\n$0\r\n\r\n",
+    b"*1\r\n+PING\r\n", b"*x\r\n", b"*1\r\n$x\r\n", b"*-1\r\nPING\r\n", b"*0\r\n*1\r\n$4\r\nPING\r\n",
+    b"*2\r\n$536870913\r\n", b"*1048577\r\n", b'SET k "open\r\n', b"SET k \"shut\"x\r\n", b"*1\r\n$-1\r\n",
+    b"*1\r\n$3\r\nGE", b"*1\r\n$0\r\n\r\n",
 ]  # fmt: skip
 
 
@@ -133,7 +138,9 @@ def resp() -> dict[str, bytes]:
 
 
 def redis() -> dict[str, bytes]:
-    found = {request[0].decode().lower() + f"-{i}": bytes([i % 2]) + array(*request) for i, request in enumerate(REQUESTS)}
+    found = {
+        f"{request[0].decode().lower()}-{i}": bytes([i % 2]) + array(*request) for i, request in enumerate(REQUESTS)
+    }
     found["pipeline"] = b"\0" + b"".join(array(*request) for request in REQUESTS)
     return found
 
@@ -188,7 +195,7 @@ def histories() -> dict[str, bytes]:
     found = {
         "plain": program([], [*writes(3, 2, 16), (snapshot, 3), (flush,)]),
         "overwrites": program([], [*writes(2, 3, 17), (entries, 4 * 3 + 1, 19), (flush,)]),
-        "groups": program([], [(entries | 0x10, 1, 8), (entries | 0x20, 1, 8), (snapshot | 0x10, 1), (flush,), (hard | 0x20, 1, 1)]),
+        "groups": program([], [(entries | 0x10, 1, 8), (entries | 0x20, 1, 8), (snapshot | 0x10, 1), (flush,)]),
         "turns-over": program([], long),
         "compacts": program([], [*long, (snapshot, 15), (flush,), *writes(2, 1, 8)]),
         "voided": program([], [*writes(2, 3, 16), (snapshot, 0x8F), (flush,), (entries, 0, 4), (flush,)]),

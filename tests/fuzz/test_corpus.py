@@ -1,4 +1,4 @@
-"""Every input that is kept keeps its promises, in the ordinary build too; and the seeds are what they are meant to be."""
+"""Every input that is kept keeps its promises, in the ordinary build too; and the seeds are what they should be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fuzz.inputs import KEPT
 
 from tenure._fuzz import targets
 
-# Meant to be refused: what follows the last hyphen says how.
+# Nothing in these is meant to be accepted.
 REFUSED = {
     ("frame", "half"), ("handshake", "cut"), ("log", "new"),
     *{("resp", f"broken-{i}") for i in (0, 1, 2, 5, 6, 7, 8, 9, 10)},
@@ -49,7 +49,8 @@ def test_seeds_reach_what_is_behind_the_door(made, target):
 
 @pytest.mark.parametrize("target", REPEATABLE)
 def test_kept_seeds_are_what_the_encoders_write_today(made, target):
-    assert {path.name.removeprefix("seed-"): path.read_bytes() for path in (KEPT / target).glob("seed-*")} == made[target]
+    found = {path.name.removeprefix("seed-"): path.read_bytes() for path in (KEPT / target).glob("seed-*")}
+    assert found == made[target]
 
 
 def test_the_log_has_its_seeds(made):
@@ -70,7 +71,7 @@ def test_truncated_and_mutated_inputs_keep_the_promises(target):
 
 @pytest.mark.parametrize("target", ["frame", "log", "snapshot"])
 def test_resealing_lets_a_changed_input_in(made, target):
-    """A seed with one byte changed behind its headers: mostly refused as it stands, mostly accepted when it was resealed."""
+    """A seed with one byte changed behind its headers is refused as it stands, and often accepted once resealed."""
     name = {"frame": "MsgApp", "log": "short", "snapshot": "joint"}[target]
     data = made[target][name]
     plain = resealed = 0

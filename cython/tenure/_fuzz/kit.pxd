@@ -1,7 +1,7 @@
 """What every fuzz target is made of. Pure; any thread.
 
-A target is a function of bytes. It feeds them to decoders, parsers or recovery and checks what must hold whatever the bytes are;
-its answer is null, or the invariant that did not hold. It gives back all memory that it took. `accepted` counts what the
+A target is a function of bytes. It feeds them to decoders, parsers or recovery and checks what must hold whatever the bytes
+are; its answer is null, or the invariant that did not hold. It gives back all memory that it took. `accepted` counts what the
 code under test took for good (frames, requests, entries, ...), so that a test can tell a deep run from a refusal at the door.
 
 A resealer makes mutated bytes plausible again where checksums would stop them all at the door; it answers the new size.

@@ -1,11 +1,11 @@
 """Targets: a log that is read back.
 
-`log`      the files themselves, as an archive (`tests/fuzz/archive.py` writes one). Recovery refuses them, says what and where and
-           has changed nothing; or it accepts them, and then a second recovery finds the same and the log goes on.
+`log`      the files themselves, as an archive (`tests/fuzz/archive.py` writes one). Recovery refuses them, says what and
+           where and has changed nothing; or it accepts them, and then a second recovery finds the same and the log goes on.
 `history`  what a host writes, and then what happens to its files. The bytes are a program: how many damages and which, then
-           hard states, entries, snapshots and flushes. A model remembers every state that a flush made durable. Without damage
-           recovery finds the last one; when only the last write is torn, the last one or the one before; whatever else was done
-           to the files, one of them, never a mixture, or it refuses as above.
+           hard states, entries, snapshots and flushes. A model remembers every state that a flush made durable. Without
+           damage recovery finds the last one; when only the last write is torn, the last one or the one before; whatever
+           else was done to the files, one of them, never a mixture, or it refuses as above.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -455,7 +455,7 @@ cdef const char* fuzz_history(const char* data, size_t size, uint64_t* accepted)
     cdef Directory directory
     cdef Cursor cursor, damages
     cdef const char* verdict
-    cdef int count, i
+    cdef int count, i, _i
     cdef bint torn_only = True
     memset(&h, 0, sizeof(h))
     memory_begin(&h.folder)
@@ -474,7 +474,7 @@ cdef const char* fuzz_history(const char* data, size_t size, uint64_t* accepted)
     memory_enter(&h.folder)
     verdict = write_history(&h, &directory, &cursor, accepted)
     if h.enough and verdict == NULL:
-        for i in range(count):
+        for _i in range(count):
             damage(&h, &damages, &torn_only)
         if h.enough:
             verdict = judge_history(&h, &directory, count == 0, torn_only)

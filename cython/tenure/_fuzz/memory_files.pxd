@@ -39,7 +39,8 @@ cdef void memory_release(MemoryFolder* folder) noexcept nogil
 cdef void memory_enter(MemoryFolder* folder) noexcept nogil
 cdef void memory_leave() noexcept nogil
 # A file with these bytes and zeros behind them up to `size`; replaces one of the same name. Null without memory.
-cdef MemoryFile* memory_put(MemoryFolder* folder, const char* name, const char* bytes, size_t count, size_t size) noexcept nogil
+cdef MemoryFile* memory_put(
+    MemoryFolder* folder, const char* name, const char* bytes, size_t count, size_t size) noexcept nogil
 cdef MemoryFile* memory_find(MemoryFolder* folder, const char* name) noexcept nogil
 # The named files of `source` into an empty folder. False without memory.
 cdef bint memory_copy(MemoryFolder* into, const MemoryFolder* source) noexcept nogil

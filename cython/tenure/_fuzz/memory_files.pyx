@@ -74,7 +74,8 @@ cdef MemoryFile* memory_find(MemoryFolder* folder, const char* name) noexcept no
     return &folder.files.data[index] if index >= 0 else NULL
 
 
-cdef MemoryFile* memory_put(MemoryFolder* folder, const char* name, const char* bytes, size_t count, size_t size) noexcept nogil:
+cdef MemoryFile* memory_put(
+        MemoryFolder* folder, const char* name, const char* bytes, size_t count, size_t size) noexcept nogil:
     cdef MemoryFile added
     cdef MemoryFile* file = memory_find(folder, name)
     if file == NULL:

@@ -8,24 +8,24 @@
              with one identity at most one is let in.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memset
 
-from tenure._fuzz.kit cimport Cursor, exact_copy, left, next_random, take8, take64
+from tenure._fuzz.kit cimport Cursor, exact_copy, left, next_random, take8
 from tenure._net.frame cimport (
     FRAME_BAD_CHECKSUM, FRAME_HEADER_BYTES, FRAME_HELLO, FRAME_INCOMPLETE, FRAME_MESSAGE, FRAME_REFUSED, FRAME_WELCOME,
     FRAME_WHOLE, Frame, FrameResult, frame_parse, frame_seal,
 )
 from tenure._net.handshake cimport (
-    HELLO_BYTES, REFUSAL_CLUSTER, REFUSAL_CODES, REFUSAL_NONE, REFUSAL_TARGET, REFUSAL_VERSION, REFUSED_BYTES, Hello,
+    HELLO_BYTES, REFUSAL_CLUSTER, REFUSAL_CODES, REFUSAL_NONE, REFUSAL_VERSION, REFUSED_BYTES, Hello,
     Incarnation, Refusal, hello_decode, hello_encode, hello_judge, incarnation_judge, refused_decode, refused_encode,
 )
 from tenure._net.message_codec cimport (
     CODEC_NO_MEMORY, CODEC_OK, CodecResult, message_bytes, message_decode, message_encode,
 )
-from tenure._net.wire cimport wire_get32, wire_put32
-from tenure._raft.types cimport MAX_MEMBERS, Configuration, Message, Snapshot, entry_bytes, message_release
+from tenure._net.wire cimport wire_get32
+from tenure._raft.types cimport MAX_MEMBERS, Configuration, Message, entry_bytes, message_release
 
 cdef enum:
     MAX_FRAME_BYTES = 65536

@@ -1,6 +1,6 @@
 """What both log targets ask of a recovery: see `recovered.pxd`."""
 
-from libc.stdint cimport INT64_MAX, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tenure._fuzz.kit cimport DIGEST_START, digest_bytes, digest_number

@@ -1,12 +1,12 @@
 """Target `snapshot`: the bytes are a snapshot file.
 
-Reading refuses it, says what and where and changes nothing; or hands out all of it. A copy that came in pieces is judged like the
-original. What was handed out, written again in the same pieces, is handed out again. And the bytes, taken for a state
+Reading refuses it, says what and where and changes nothing; or hands out all of it. A copy that came in pieces is judged like
+the original. What was handed out, written again in the same pieces, is handed out again. And the bytes, taken for a state
 machine's dump, survive a file.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
+from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tenure._core.crc32c cimport crc32c
 from tenure._core.vec cimport Vec
@@ -20,7 +20,7 @@ from tenure._storage.directory cimport Directory
 from tenure._storage.error cimport STORAGE_CORRUPT, STORAGE_FOREIGN, STORAGE_NEWER_FORMAT, STORAGE_OK, StorageError
 from tenure._storage.format cimport ChunkHeader, SnapshotFooter, SnapshotHeader, file_header_checksum
 from tenure._storage.snapshot cimport (
-    SNAPSHOT_CHUNK_BYTES, SnapshotName, SnapshotSink, SnapshotSource, snapshot_append, snapshot_append_raw, snapshot_check,
+    SnapshotName, SnapshotSink, SnapshotSource, snapshot_append, snapshot_append_raw, snapshot_check,
     snapshot_create, snapshot_finish, snapshot_open, snapshot_publish, snapshot_read, snapshot_read_raw, snapshot_receive,
     snapshot_sink_close, snapshot_source_close,
 )
@@ -269,7 +269,7 @@ cdef const char* fuzz_snapshot(const char* data, size_t size, uint64_t* accepted
 
 
 cdef size_t reseal_snapshot(char* data, size_t size, size_t limit, uint32_t seed) noexcept nogil:
-    """Makes the chain of checksums right up to a footer, and adds one where there is room; now and then leaves a link broken."""
+    """Makes the chain of checksums right up to a footer, and adds one where there is room; now and then breaks a link."""
     cdef SnapshotHeader header
     cdef ChunkHeader chunk
     cdef SnapshotFooter footer

@@ -7,7 +7,7 @@
            a dump of the same length that loads to the same state, however it is cut.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -15,11 +15,11 @@ from tenure._core.blob cimport Blob, blob_release
 from tenure._core.vec cimport Vec
 from tenure._fuzz.kit cimport Cursor, exact_copy, left, next_random, take8, take16
 from tenure._kv.codec cimport (
-    ERROR_MALFORMED, OP_BATCH, RESULT_ARRAY, RESULT_ERROR, Command, Opcode, Result, Slice, command_check, command_next,
+    ERROR_MALFORMED, RESULT_ARRAY, RESULT_ERROR, Command, Opcode, Result, Slice, command_check, command_next,
     command_size, command_write, result_next, result_read,
 )
 from tenure._kv.dump cimport (
-    DUMP_END, DUMP_MORE, DUMP_NO_MEMORY, LOAD_DIFFERS, LOAD_MALFORMED, LOAD_NO_MEMORY, LOAD_OK, LOAD_SHORT, Dump, DumpCode,
+    DUMP_MORE, DUMP_NO_MEMORY, LOAD_DIFFERS, LOAD_NO_MEMORY, LOAD_OK, Dump, DumpCode,
     Load, LoadCode, dump_begin, dump_close, dump_read, load_begin, load_close, load_end, load_feed,
 )
 from tenure._kv.store cimport (
@@ -40,7 +40,7 @@ cdef const char* judge_encoding(const char* data, uint32_t size, bint* valid) no
     cdef Command command
     cdef Vec[Slice] arguments
     cdef char* encoded
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef const char* verdict = NULL
     valid[0] = command_check(data, size, &command)
     if not valid[0]:
@@ -48,7 +48,7 @@ cdef const char* judge_encoding(const char* data, uint32_t size, bint* valid) no
     memset(&arguments, 0, sizeof(arguments))
     if not arguments.reserve(command.count):
         return b"a small command announces more arguments than memory holds"
-    for i in range(command.count):
+    for _i in range(command.count):
         arguments.push(command_next(&command))
     encoded = <char*> malloc(size)
     if encoded != NULL:
@@ -56,7 +56,8 @@ cdef const char* judge_encoding(const char* data, uint32_t size, bint* valid) no
             verdict = b"a command is measured differently from what it was decoded from"
         else:
             command_write(
-                encoded, <Opcode> command.opcode, command.flags, command.hint_ts, command.until_ms, arguments.data, command.count)
+                encoded, <Opcode> command.opcode, command.flags, command.hint_ts, command.until_ms, arguments.data,
+                command.count)
             if memcmp(encoded, data, size) != 0:
                 verdict = b"an accepted command encodes to other bytes"
     free(encoded)
@@ -67,7 +68,7 @@ cdef const char* judge_encoding(const char* data, uint32_t size, bint* valid) no
 cdef bint whole_result(Blob* blob, uint32_t size, bint valid) noexcept nogil:
     """Whether it is one result of an accepted command, the error of one that was not, or nothing for none."""
     cdef Result result, item
-    cdef int64_t i
+    cdef int64_t _i
     if blob == NULL or size == 0:
         return blob == NULL and size == 0
     if not result_read(blob.bytes(), blob.size, &result):
@@ -75,7 +76,7 @@ cdef bint whole_result(Blob* blob, uint32_t size, bint valid) noexcept nogil:
     if (result.kind == RESULT_ERROR and result.error == ERROR_MALFORMED) != (not valid):
         return False
     if result.kind == RESULT_ARRAY:
-        for i in range(result.integer):
+        for _i in range(result.integer):
             if not result_next(&result, &item) or item.kind == RESULT_ARRAY:
                 return False
         return result.bytes.size == 0
@@ -233,7 +234,8 @@ cdef const char* judge_loaded(Store* store, size_t size) noexcept nogil:
     return verdict
 
 
-cdef const char* judge_dump(const Store* like, char* data, size_t size, uint64_t* state_hash, uint64_t* accepted) noexcept nogil:
+cdef const char* judge_dump(
+        const Store* like, char* data, size_t size, uint64_t* state_hash, uint64_t* accepted) noexcept nogil:
     cdef Load* whole = NULL
     cdef Load* cut = NULL
     cdef LoadCode first = load_all(like, data, size, 0, &whole)

@@ -273,7 +273,7 @@ def test_the_first_batch_of_the_oldest_segment_may_void_what_it_follows(open_log
 
 def test_a_log_that_would_delete_all_of_itself_is_damaged(written, open_log, folder):
     path, data, found = written
-    offset, end = found[-1]
+    end = found[-1][1]
     edited = bytearray(data)
     struct.pack_into("<Q", edited, 48 + 16, 2)  # the header: nothing before segment 2 is needed
     seal_header(edited)
