@@ -99,6 +99,53 @@ def handshakes() -> dict[str, bytes]:
     }
 
 
+# ---- the core
+
+TICK, APPENDED, APPLIED, READY = (bytes([step]) for step in (7, 10, 11, 12))
+WRITTEN = READY + APPENDED + READY + APPENDED + APPLIED  # what is to be written is, and everything that follows from it
+NEXT_TERM = (1, bytes([9]))  # which field of a message is given, and that it is one above the member's own
+# What the host asks of the member, and the bytes that say how.
+REQUESTS_OF_HOST = {
+    "propose": b"", "read": b"", "campaign": b"", "transfer": b"\2", "step-down": b"", "forget": b"",
+    "unreachable": b"\2", "snapshot": b"\2\1", "compact": b"\0", "wait": b"\x09", "jump": b"\x80",
+}  # fmt: skip
+
+
+def said(type: str, sender: int, odd: tuple[int, bytes] = (0, b""), rest: bytes = b"") -> bytes:
+    """A step of the target `core`: a message of a peer."""
+    place = MESSAGE_TYPES[type] - 1
+    kind = next(kind for kind in range(256) if kind % 12 == place and (kind >> 4) % 4 == sender - 2)
+    return bytes([0, kind]) + struct.pack("<H", odd[0]) + odd[1] + rest
+
+
+def asked(what: str) -> bytes:
+    return bytes([list(REQUESTS_OF_HOST).index(what) << 4 | 14]) + REQUESTS_OF_HOST[what]
+
+
+def cores() -> dict[str, bytes]:
+    leases, no_leases, alone, old_log = 0x0E, 0x0F, 0x1E, 0x2D
+    elected = TICK * 12 + WRITTEN + said("MsgPreVoteResp", 2, NEXT_TERM) + WRITTEN + said("MsgVoteResp", 3) + WRITTEN
+    agreed = said("MsgAppResp", 2) + said("MsgAppResp", 3) + WRITTEN
+    entry = bytes([0x22])
+    found = {
+        "follower": bytes([leases, 0]) + said("MsgHeartbeat", 2, NEXT_TERM) + said("MsgApp", 2, rest=entry) + WRITTEN,
+        "overwritten": bytes([leases, old_log]) + said("MsgApp", 3, (3, bytes([9, 8])), entry) + WRITTEN + TICK * 3,
+        "snapshot": bytes([leases, old_log]) + said("MsgSnap", 2, (5, bytes([9, 20]))) + WRITTEN
+        + said("MsgApp", 2, rest=entry),
+        "voter": bytes([leases, old_log]) + TICK * 9 + said("MsgVote", 3, NEXT_TERM) + WRITTEN,
+        "timeout-now": bytes([leases, 0]) + said("MsgHeartbeat", 2, NEXT_TERM)
+        + said("MsgTimeoutNow", 2, (512, bytes([8]))) + WRITTEN,
+    }  # fmt: skip
+    for name, shape in {"leases": leases, "no-leases": no_leases}.items():
+        leader = bytes([shape, 0]) + elected + agreed
+        for request in REQUESTS_OF_HOST:
+            found[f"{name}-{request}"] = leader + asked(request) + WRITTEN + agreed + TICK * 3 + WRITTEN
+        found[f"{name}-heartbeats"] = leader + (TICK * 2 + WRITTEN + said("MsgHeartbeatResp", 2) + asked("read")) * 3
+        found[f"{name}-deposed"] = leader + asked("propose") + WRITTEN + said("MsgApp", 3, NEXT_TERM, entry) + WRITTEN
+    found["alone"] = bytes([alone, 0]) + TICK * 12 + WRITTEN + asked("propose") + WRITTEN + asked("compact") + TICK * 3
+    return found
+
+
 # ---- clients
 
 
@@ -284,6 +331,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "snapshot": snapshots(),
         "command": programs(),
         "dump": dumps(),
+        "core": cores(),
     }
 
 

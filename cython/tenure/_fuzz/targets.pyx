@@ -8,6 +8,7 @@ from libc.stdint cimport UINT32_MAX, uint64_t, uintptr_t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from tenure._fuzz.core cimport fuzz_core
 from tenure._fuzz.kit cimport Resealer, Target
 from tenure._fuzz.log cimport fuzz_history, fuzz_log, reseal_log
 from tenure._fuzz.peer cimport fuzz_frame, fuzz_handshake, fuzz_message, reseal_frames
@@ -42,7 +43,7 @@ cdef const char* fuzz_canary(const char* data, size_t size, uint64_t* accepted) 
 
 
 cdef enum:
-    COUNT = 11
+    COUNT = 12
 
 cdef Description[COUNT] descriptions
 
@@ -69,6 +70,7 @@ describe(7, b"history", fuzz_history, NULL, 2048, 16 * MEBIBYTE, 512)
 describe(8, b"snapshot", fuzz_snapshot, reseal_snapshot, 32, 4 * MEBIBYTE, 8192)
 describe(9, b"command", fuzz_command, NULL, 128, 512 * KIBIBYTE, 4096)
 describe(10, b"dump", fuzz_dump, NULL, 128, 512 * KIBIBYTE, 4096)
+describe(11, b"core", fuzz_core, NULL, 256, 64 * KIBIBYTE, 1024)
 
 Addresses = namedtuple("Addresses", ["run", "reseal", "bytes_per_byte", "base_bytes", "longest_input"])
 
