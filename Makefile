@@ -91,6 +91,15 @@ asan: $(READY)
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(SANITIZED_RUN)
 
+# Coverage-guided fuzzing, a minute for each target; needs clang. `make fuzz FUZZ_SECONDS=600 TARGET=resp`, and for an input that
+# was found, `make fuzz TARGET=resp FUZZ_INPUT=path`. See docs/fuzzing.md.
+.PHONY: fuzz
+FUZZ_SECONDS ?= 60
+FUZZ_ARGS ?=
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(addprefix --target ,$(TARGET)) \
+		$(addprefix --input ,$(FUZZ_INPUT)) $(FUZZ_ARGS)
+
 # A source distribution, and a wheel built from it.
 dist: $(READY)
 	$(BIN)/python -m build --outdir dist

@@ -10,6 +10,7 @@ Environment:
     TENURE_JOBS=N                    compile N modules at a time (default: the cores this process may use)
     TENURE_ONLY=_core,_raft          build only modules whose name below `tenure.` starts with one of these
     TENURE_SANITIZE=thread|address   instrument our modules (run under LD_PRELOAD of the sanitizer's library)
+    TENURE_SANITIZE=fuzz             the same with coverage, for clang (CC, CXX): `python -m tests.fuzz` sees to it
     TENURE_ABI3=1                    build for the stable ABI of CPython 3.12 and later (3.12+, not free-threaded)
     TENURE_WITHOUT_EXPIRY_CHECK=1    UNSAFE: leases never expire. For the test in tests/faults/ that must fail
                                      without the check; only `build_ext` into build/unguarded accepts it
@@ -50,6 +51,13 @@ COMPILE = [
 SANITIZERS = {
     "thread": ["-fsanitize=thread"],
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+    "fuzz": [
+        "-fsanitize=fuzzer-no-link,address,undefined",
+        "-fno-sanitize=function,vptr",
+        "-fno-sanitize-recover=undefined",
+        "-shared-libasan",
+        "-w",  # warnings are g++'s to give
+    ],
 }
 DIRECTIVES = {
     "language_level": 3,

@@ -8,8 +8,8 @@ import pytest
 
 from compiled_sources import PACKAGES, SOURCES, imported_names, module_name
 
-# Each may use those after it. `_bench` and `_proof` judge: nobody below knows of them.
-COMPILED_ORDER = ("_bench", "_proof", "capi", "_host", "_kv", "_net", "_storage", "_raft", "_core")
+# Each may use those after it. `_bench`, `_proof` and `_fuzz` judge: nobody below knows of them.
+COMPILED_ORDER = ("_bench", "_proof", "_fuzz", "capi", "_host", "_kv", "_net", "_storage", "_raft", "_core")
 
 SOURCE_FILES = sorted(path for path in SOURCES.rglob("*") if path.suffix in {".pyx", ".pxd", ".pxi"})
 

@@ -59,7 +59,8 @@ cdef enum:
     EXPIRE_GT = 128     # only when it ends later than before
     EXPIRE_LT = 256     # only when it ends earlier than before
 
-# Hints are hybrid timestamps: milliseconds << 16 | counter, below 2^63, so that the next one always exists.
+# Hints are hybrid timestamps: milliseconds << 16 | counter, below 2^63, so that the next one always exists. (Commit timestamps
+# count on from there, so they may be above.)
 cdef enum:
     COUNTER_BITS = 16
 

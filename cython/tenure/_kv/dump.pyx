@@ -39,6 +39,7 @@ cdef enum:
     STAGE_RETAINED = 2
 
 cdef const char* DUMP_NAME = "TENUREKV"
+cdef uint64_t LATEST_TS = <uint64_t> 3 << 62              # counting on from the last hint, 2^63 - 1, never gets there
 
 
 cdef Dump* dump_begin(Store* store) noexcept nogil:
@@ -274,7 +275,7 @@ cdef LoadCode load_feed(Load* load, const char* bytes, size_t size) noexcept nog
         memcpy(&load.ceiling_ts, load.pending.data + 24, 8)
         memcpy(&load.count, load.pending.data + 32, 8)
         memcpy(&load.state_hash, load.pending.data + 40, 8)
-        if memcmp(load.pending.data, DUMP_NAME, 8) != 0 or version != DUMP_VERSION:
+        if memcmp(load.pending.data, DUMP_NAME, 8) != 0 or version != DUMP_VERSION or load.commit_ts > LATEST_TS:
             return LOAD_MALFORMED
         load.head_read = True
         offset = HEAD_BYTES

@@ -253,7 +253,7 @@ cdef bint put(
             store.expiring_count += (expires_ms != 0) - <uint64_t> (before.expires_ms != 0)
             if head != before.value():
                 memcpy(before.value(), head, head_size)
-            if tail_size != 0:
+            if tail_size != 0:                            # there may be no tail at all
                 memcpy(before.value() + head_size, tail, tail_size)
             before.value_size = size
             before.expires_ms = expires_ms

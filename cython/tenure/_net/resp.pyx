@@ -148,6 +148,8 @@ cdef RespState number_line(
     if end == NULL:
         return fail(p, too_long) if size - p.at > MAX_NUMBER_LINE else RESP_MORE
     length = <size_t>(end - data) - p.at
+    if length > MAX_NUMBER_LINE:                          # as if the line's end had not come yet
+        return fail(p, too_long)
     if <size_t>(end - data) + 1 >= size:
         p.looked = length                                 # the second half of the line end has not come
         return RESP_MORE
@@ -229,13 +231,13 @@ cdef RespState parse_inline(RespParser* p, char* data, size_t size, const RespLi
     if end == NULL:
         return fail(p, b"Protocol error: too big inline request") if size > RESP_MAX_INLINE_BYTES else RESP_MORE
     length = <size_t>(end - data)
+    if length > RESP_MAX_INLINE_BYTES:                     # as if the line's end had not come yet
+        return fail(p, b"Protocol error: too big inline request")
     p.at = length + 1
     p.looked = 0
     p.inline_request = True
     if length and data[length - 1] == c"\r":
         length -= 1
-    if length > RESP_MAX_INLINE_BYTES:
-        return fail(p, b"Protocol error: too big inline request")
     state = unquote(p, data, length, limits)
     return state
 

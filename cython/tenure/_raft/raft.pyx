@@ -255,6 +255,14 @@ cdef void on_lower_term(Raft* r, const Message* m) noexcept nogil:
             reply.reject = True
 
 
+cdef inline bint counts_are_possible(const Message* m) noexcept nogil:
+    """No group lives to see a term or an index of 2^62; sums with such a one from a broken peer might wrap around."""
+    cdef uint64_t all_bits = m.term | m.index | m.log_term | m.commit | m.reject_hint
+    if m.snapshot != NULL:
+        all_bits |= m.snapshot.index | m.snapshot.term
+    return all_bits >> 62 == 0
+
+
 cdef int raft_step(Raft* r, const Message* m, int64_t now_ns) noexcept nogil:
     cdef bint sticky, released
     if r.failed != OK:
@@ -262,6 +270,8 @@ cdef int raft_step(Raft* r, const Message* m, int64_t now_ns) noexcept nogil:
     take_clock(r, now_ns)
     if is_reply(m.type) and progress_of(r, m.from_) == NULL:
         return ERR_UNKNOWN_PEER  # removed meanwhile: neither its answers nor its term count
+    if not counts_are_possible(m):
+        return OK
     if m.term < r.term:
         on_lower_term(r, m)
         return r.failed

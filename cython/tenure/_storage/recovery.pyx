@@ -58,6 +58,7 @@ cdef struct Recovery:
     Vec[char] body              # of the batch being read
     uint64_t oldest_needed
     bint base_counts            # reading the first segment: what it repeats is all there is
+    bint after_base             # and its first batch, of which what the base says is already the outcome
 
 
 # ---- the directory ----
@@ -110,7 +111,14 @@ cdef void drop_entries(Vec[Entry]* entries, size_t first, size_t count) noexcept
     entries.remove(first, count)
 
 
-cdef int replay_entry(Replay* replay, uint8_t kind, const char* payload, uint32_t length) noexcept nogil:
+cdef void start_behind_snapshot(Replay* replay) noexcept nogil:
+    """Nothing stands above the snapshot any more."""
+    drop_entries(&replay.found.entries, 0, replay.found.entries.size)
+    replay.base = replay.found.snapshot.index
+
+
+cdef int replay_entry(
+        Replay* replay, uint8_t kind, const char* payload, uint32_t length, bint after_base) noexcept nogil:
     """0 or a StorageCode."""
     cdef EntryPayload head
     cdef Entry entry
@@ -119,13 +127,20 @@ cdef int replay_entry(Replay* replay, uint8_t kind, const char* payload, uint32_
     if length < sizeof(head):
         return STORAGE_CORRUPT
     memcpy(&head, payload, sizeof(head))
-    if head.index <= base or head.index > replay.base + entries.size + 1:
+    if head.index <= base:
+        if not after_base:
+            return STORAGE_CORRUPT
+        start_behind_snapshot(replay)       # covered by now, but it has cut off what stood above it
+        return 0
+    if head.index > replay.base + entries.size + 1 and not after_base:
         return STORAGE_CORRUPT
-    if head.index <= replay.base:
-        drop_entries(entries, 0, entries.size)      # replaces entries of which some are in segments that are gone
-        replay.base = head.index - 1
-    else:
+    if replay.base < head.index <= replay.base + entries.size + 1:
         drop_entries(entries, head.index - replay.base - 1, entries.size - (head.index - replay.base - 1))
+    else:
+        # It replaces entries of which some are in segments that are gone; or it follows entries that the first batch of
+        # this segment has voided, so that the base does not know them any more.
+        drop_entries(entries, 0, entries.size)
+        replay.base = head.index - 1
     entry.term = head.term
     entry.index = head.index
     entry.kind = kind
@@ -151,7 +166,8 @@ cdef bint take_members(const char** at, uint32_t* length, uint64_t* members, int
     return True
 
 
-cdef int replay_snapshot(Replay* replay, uint8_t flags, const char* payload, uint32_t length) noexcept nogil:
+cdef int replay_snapshot(
+        Replay* replay, uint8_t flags, const char* payload, uint32_t length, bint after_base) noexcept nogil:
     cdef SnapshotPayload head
     cdef Snapshot snapshot
     cdef Vec[Entry]* entries = &replay.found.entries
@@ -177,7 +193,11 @@ cdef int replay_snapshot(Replay* replay, uint8_t flags, const char* payload, uin
             and length == 0):
         return STORAGE_CORRUPT
     if replay.found.has_snapshot and snapshot.index < replay.found.snapshot.index:
-        return STORAGE_CORRUPT
+        if not after_base:
+            return STORAGE_CORRUPT
+        if flags & SNAPSHOT_VOIDS:
+            start_behind_snapshot(replay)
+        return 0
     replay.found.has_snapshot = True
     memcpy(&replay.found.snapshot, &snapshot, sizeof(snapshot))
     if flags & SNAPSHOT_VOIDS:
@@ -207,9 +227,9 @@ cdef int replay_record(Recovery* recovery, const RecordHeader* record, const cha
     if replay == NULL:
         return STORAGE_MEMORY
     if record.kind == RECORD_ENTRY:
-        return replay_entry(replay, record.entry_kind, payload, record.length)
+        return replay_entry(replay, record.entry_kind, payload, record.length, recovery.after_base)
     if record.kind == RECORD_SNAPSHOT:
-        return replay_snapshot(replay, record.flags, payload, record.length)
+        return replay_snapshot(replay, record.flags, payload, record.length, recovery.after_base)
     if record.kind == RECORD_HARD_STATE and record.length == sizeof(hard):
         memcpy(&hard, payload, sizeof(hard))
         replay.found.hard.term = hard.term
@@ -323,6 +343,7 @@ cdef bint scan_batch(Wal* wal, Scan* scan, Recovery* recovery, uint32_t* flags, 
         return False
     if not found[0]:
         return True
+    recovery.after_base = recovery.base_counts and scan.batches == 0
     result = replay_body(recovery, header.body_bytes, header.record_count)
     if result != 0:
         wal_fail(wal, result, 0, scan.at, scan.path)
@@ -336,22 +357,22 @@ cdef bint scan_rest(Wal* wal, Scan* scan) noexcept nogil:
     """Look behind the end: what the headers there say was durable, and how far anything but zeros reaches."""
     cdef char* chunk
     cdef uint64_t at = scan.at, i
-    cdef size_t got = 0, fresh
+    cdef size_t got = 0, fresh, room = <size_t> min(<uint64_t> CHUNK_BYTES, scan.size - scan.at)
     cdef const BatchHeader* header
     cdef BatchHeader copy
     cdef int result = 0
     if scan.at >= scan.size:
         return True
-    chunk = <char*> malloc(CHUNK_BYTES + sizeof(BatchHeader))
+    chunk = <char*> malloc(room + sizeof(BatchHeader))
     if chunk == NULL:
         wal_fail(wal, STORAGE_MEMORY, 0, scan.at, scan.path)
         return False
     while at < scan.size:
         # each chunk reaches one header beyond what it is searched for
-        result = file_read(scan.fd, chunk, CHUNK_BYTES + sizeof(BatchHeader), at, &got)
+        result = file_read(scan.fd, chunk, room + sizeof(BatchHeader), at, &got)
         if result != 0 or got == 0:
             break
-        fresh = min(<size_t> CHUNK_BYTES, got)
+        fresh = min(room, got)
         i = fresh
         while i > 0 and chunk[i - 1] == 0:
             i -= 1
@@ -397,7 +418,9 @@ cdef bint scan_segment(Wal* wal, Scan* scan, Recovery* recovery) noexcept nogil:
 
 cdef bint cut_tail(Wal* wal, const Scan* scan) noexcept nogil:
     """Overwrite what stands behind the end, and write what was not known to be durable once more; then sync."""
-    cdef char* chunk = <char*> malloc(CHUNK_BYTES)
+    cdef uint64_t longest = max(scan.at - min(scan.synced, scan.at), scan.dirty_end - scan.at if scan.dirty else 0)
+    cdef size_t room = <size_t> min(<uint64_t> CHUNK_BYTES, max(longest, <uint64_t> 1))
+    cdef char* chunk = <char*> malloc(room)
     cdef uint64_t at
     cdef size_t part, got = 0
     cdef int result = 0
@@ -406,15 +429,15 @@ cdef bint cut_tail(Wal* wal, const Scan* scan) noexcept nogil:
         return False
     at = scan.synced
     while result == 0 and at < scan.at:
-        part = <size_t> min(<uint64_t> CHUNK_BYTES, scan.at - at)
+        part = <size_t> min(<uint64_t> room, scan.at - at)
         result = file_read(scan.fd, chunk, part, at, &got)
         if result == 0:
             result = file_write(scan.fd, chunk, got, at)
         at += part
-    memset(chunk, 0, CHUNK_BYTES)
+    memset(chunk, 0, room)
     at = scan.at
     while result == 0 and scan.dirty and at < scan.dirty_end:
-        part = <size_t> min(<uint64_t> CHUNK_BYTES, scan.dirty_end - at)
+        part = <size_t> min(<uint64_t> room, scan.dirty_end - at)
         result = file_write(scan.fd, chunk, part, at)
         at += part
     free(chunk)
@@ -569,6 +592,8 @@ cdef bint read_segments(
         last.fd = -1
     if last.closed or sequences.data[first] > recovery.oldest_needed:
         wal_fail(wal, STORAGE_BAD_DIRECTORY, 0, 0, wal.directory.path)      # the newest, or the oldest, are gone
+    elif recovery.oldest_needed > last.sequence:
+        wal_fail(wal, STORAGE_CORRUPT, 0, last.at, last.path)               # it would have none of them be kept
     return wal.error.code == 0
 
 

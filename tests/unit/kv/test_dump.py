@@ -149,6 +149,14 @@ def test_pieces_may_be_cut_anywhere_and_a_copy_goes_on_as_the_original():
         assert machine.state_hash == copy.state_hash
 
 
+def test_a_store_loads_whose_timestamps_went_on_behind_the_last_hint_there_is():
+    machine = KeyValueMachine()
+    machine.apply(codec.encode_set(b"k", b"1", hint_ts=2**63 - 1))
+    machine.apply(codec.encode_set(b"k", b"2", hint_ts=1))
+    copy = loaded([machine.dump()])
+    assert (copy.last_commit_ts, copy.state_hash) == (2**63, machine.state_hash)
+
+
 def test_what_is_no_whole_and_sound_dump_changes_nothing():
     source, machine = KeyValueMachine(), KeyValueMachine()
     for i in range(20):

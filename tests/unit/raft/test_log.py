@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure import errors
-from tenure._raft.node import HardState, Message
+from tenure._raft.node import Configuration, HardState, Message, Snapshot
 
 from .members import NOW, append, elect, entries, finish, flush, member, terms_of
 
@@ -45,6 +45,21 @@ def test_a_malformed_append_is_ignored(message: Message) -> None:
     node.step(message, NOW)
     assert terms_of(node) == [1, 1, 2]
     assert node.failed is None
+
+
+@pytest.mark.parametrize("huge", [2**62, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("what", ["term", "index", "log_term", "commit", "reject_hint", "snapshot"])
+def test_a_count_that_no_group_lives_to_see_is_ignored(what: str, huge: int) -> None:
+    node = member(terms=(1, 1))
+    fields = {"term": 1, "index": 12, "log_term": 1, "commit": 12}
+    if what != "snapshot":
+        node.step(Message("MsgApp", from_=2, to=1, **(fields | {what: huge})), NOW)
+    snapshot = Snapshot(huge, 1, Configuration(voters=(1, 2, 3)))
+    node.step(Message("MsgSnap", from_=2, to=1, snapshot=snapshot, **fields), NOW)
+    assert flush(node) == []
+    assert (node.term, terms_of(node), node.commit) == (1, [1, 1], 10)
+    node.campaign(NOW)  # sums with such a count would have wrapped around here
+    assert [message.type for message in flush(node)] == ["MsgVote", "MsgVote"]
 
 
 def test_a_stale_append_is_answered_with_the_commit_index() -> None:

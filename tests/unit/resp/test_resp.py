@@ -95,6 +95,19 @@ def test_faults(data: bytes, error: str) -> None:
         assert str(caught.value) == f"Protocol error: {error}"
 
 
+@pytest.mark.parametrize(("begin", "end"), [(b"*", b"\r\n"), (b"*1\r\n$", b"\r\n"), (b"", b"\r\n"), (b"", b"\n")])
+@pytest.mark.parametrize("size", range(65533, 65539))
+def test_a_line_is_too_long_however_it_is_cut(begin: bytes, end: bytes, size: int) -> None:
+    data = begin + b"x" * size + end
+    answers = set()
+    for cut in range(len(data) - 4, len(data) + 1):
+        try:
+            answers.add(repr(feed_in_pieces(RequestParser(), data, [cut])))
+        except ProtocolError as error:
+            answers.add(str(error))
+    assert len(answers) == 1
+
+
 def test_requests_before_a_fault_are_kept() -> None:
     with pytest.raises(ProtocolError) as caught:
         RequestParser().feed(b"PING\r\n*1\r\n$2\r\nab\r\n*1\r\n!")

@@ -14,6 +14,7 @@ from tenure._storage.wal import WriteAheadLog, crc32c
 
 CLUSTER = bytes(range(16))
 HEADER, BATCH = 128, 64
+SMALL = 16384
 
 
 def only_segment(folder):
@@ -223,6 +224,72 @@ def test_segments_that_a_crash_left_undeleted_are_deleted(open_log, folder):
         with open_log() as log:
             assert indexes(log) == [60]
         assert len(list(folder.glob("wal-*.log"))) == 1
+
+
+def fill_one_segment(log):
+    """Entries of group 3 until the next one begins a segment; their number."""
+    count = 0
+    while log.tail + 2000 < SMALL * 7 // 8:
+        count += 1
+        log.add(3, entries=[(1, count, bytes(1000))])
+        log.flush()
+    assert log.segments == 1
+    return count
+
+
+@pytest.mark.parametrize("voided", [False, True])
+def test_the_first_batch_of_the_oldest_segment_may_end_what_it_begins(open_log, voided):
+    with open_log() as log:
+        last = fill_one_segment(log)
+        # Entries, a part of them replaced, and snapshots, all in the batch that begins the second segment.
+        log.add(3, entries=[(1, last + i, bytes(1000)) for i in range(1, 6)])
+        log.add_snapshot(3, last + 1, 7 if voided else 1, (1,))
+        log.add(3, entries=[(7, last + i, b"new") for i in (2, 3, 4)])
+        log.add_snapshot(3, last + 2, 7, (1, 2))
+        log.flush()
+        assert log.segments == 2
+        log.add_snapshot(3, last + 4, 7, (1, 2, 3))
+        log.flush()
+        assert log.segments == 1
+    for _ in range(2):
+        with open_log() as log:
+            found = log.recovered()[3]
+            assert (found.snapshot.index, found.snapshot.term, found.snapshot.voters) == (last + 4, 7, (1, 2, 3))
+            assert found.entries == []
+
+
+def test_the_first_batch_of_the_oldest_segment_may_void_what_it_follows(open_log):
+    with open_log() as log:
+        last = fill_one_segment(log)
+        log.add(3, entries=[(1, last + i, bytes(1000)) for i in range(1, 6)])
+        log.add_snapshot(3, 2, 7, (1,))  # of another history, which is shorter
+        log.flush()
+        log.compact()
+        assert log.segments == 1
+    for _ in range(2):
+        with open_log() as log:
+            found = log.recovered()[3]
+            assert (found.snapshot.index, found.snapshot.term, found.entries) == (2, 7, [])
+
+
+def test_a_log_that_would_delete_all_of_itself_is_damaged(written, open_log, folder):
+    path, data, found = written
+    end = found[-1][1]
+    edited = bytearray(data)
+    struct.pack_into("<Q", edited, 48 + 16, 2)  # the header: nothing before segment 2 is needed
+    seal_header(edited)
+    (previous,) = struct.unpack_from("<I", edited, 12)
+    for begin, behind in found:
+        struct.pack_into("<I", edited, begin + 48, previous)
+        struct.pack_into("<I", edited, begin + 52, crc32c(edited[begin + BATCH : behind], previous))
+        struct.pack_into("<I", edited, begin + 4, crc32c(edited[begin + 8 : begin + BATCH]))
+        (previous,) = struct.unpack_from("<I", edited, begin + 4)
+    path.write_bytes(edited)
+    before = files(folder)
+    with pytest.raises(errors.CorruptLog) as caught:
+        open_log()
+    assert (caught.value.path, caught.value.offset) == (str(path), end)
+    assert files(folder) == before
 
 
 def test_a_group_without_snapshot_pins_its_segment_and_is_named(open_log, folder):

@@ -1,0 +1,1 @@
+"""Compiled fuzz targets; see `targets.pyi`."""

@@ -1,0 +1,117 @@
+"""What is made of libFuzzer's output, of its merges, and of a machine without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.fuzz import build, inputs
+from tests.fuzz.__main__ import parse
+from tests.fuzz.report import read_log, table
+
+QUIET = """\
+INFO: Loaded 26 modules   (30315 inline 8-bit counters): 1396 [0x1, 0x2),
+INFO: Loaded 26 PC tables (30315 PCs): 1396 [0x1,0x2),
+#2	INITED cov: 16 ft: 17 corp: 1/1b exec/s: 0 rss: 79Mb
+#5	NEW    cov: 18 ft: 26 corp: 2/43b lim: 4096 exec/s: 0 rss: 79Mb L: 42/42 MS: 6 ChangeBinInt-
+#318571	DONE   cov: 124 ft: 165 corp: 63/11913b lim: 4096 exec/s: 24505 rss: 474Mb
+stat::number_of_executed_units: 318571
+stat::average_exec_per_sec:     24505
+stat::new_units_added:          62
+"""
+
+VIOLATED = """\
+#2	INITED cov: 16 ft: 17 corp: 1/1b exec/s: 0 rss: 79Mb
+#1024	pulse  cov: 99 ft: 100 corp: 63/11913b lim: 4096 exec/s: 24505 rss: 474Mb
+INVARIANT VIOLATED: too much memory was held (70000 bytes for an input of 12)
+==7== ERROR: libFuzzer: deadly signal
+SUMMARY: libFuzzer: deadly signal
+artifact_prefix='x/'; Test unit written to /somewhere/resp-crash-0a
+"""
+
+
+def test_a_run_without_findings():
+    report = read_log("resp", QUIET, 0)
+    assert report.ok
+    assert report.artifact is None
+    assert (report.executions, report.executions_per_second, report.new_entries) == (318571, 24505, 62)
+    assert (report.edges_before, report.edges, report.features, report.instrumented_edges) == (16, 124, 165, 30315)
+
+
+def test_a_broken_invariant():
+    report = read_log("resp", VIOLATED, 77)
+    assert not report.ok
+    assert report.finding == "too much memory was held (70000 bytes for an input of 12)"
+    assert report.artifact == Path("/somewhere/resp-crash-0a")
+    assert (report.executions, report.edges) == (1024, 99)
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("a.cpp:4:6: runtime error: null pointer\nSUMMARY: Undefined\n", "a.cpp:4:6: runtime error: null pointer"),
+        ("SUMMARY: AddressSanitizer: heap-buffer-overflow a.cpp:1\n", "AddressSanitizer: heap-buffer-overflow a.cpp:1"),
+        ("Traceback\nImportError: no module\n", "ended with status 1: ImportError: no module"),
+        ("", "ended with status 1: no output"),
+    ],
+)  # fmt: skip
+def test_other_findings(text, finding):
+    assert read_log("log", text, 1).finding == finding
+
+
+def test_the_table_has_a_line_for_each_target():
+    lines = table([read_log("resp", QUIET, 0), read_log("log", VIOLATED, 77)]).splitlines()
+    assert [line.split()[0] for line in lines] == ["target", "resp", "log"]
+    assert lines[1].split() == ["resp", "318571", "24505", "16", "124", "165", "62", "none"]
+    assert lines[2].endswith("too much memory was held (70000 bytes for an input of 12)")
+
+
+def test_what_is_kept_reaches_every_edge_with_few_and_short_inputs():
+    control = "\n".join(
+        [
+            "4", "0", "/a", "/b", "/c", "/d",
+            "STARTED 0 10", "FT 0 1 2", "COV 0 1 2 3", "STARTED 1 5", "FT 1 1 2", "COV 1 1 2 3",
+            "STARTED 2 90", "FT 2 3", "COV 2 3 4", "STARTED 3 1", "FT 3 3", "COV 3 4",
+        ]
+    )  # fmt: skip
+    assert inputs.cover(control) == [Path("/b"), Path("/d")]
+
+
+def test_keeping_spares_the_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "KEPT", tmp_path)
+    folder = tmp_path / "resp"
+    folder.mkdir()
+    for name in ("seed-a", "old", "new"):
+        (folder / name).write_bytes(name.encode())
+    assert inputs.keep("resp", [folder / "seed-a", folder / "new"]) == 1
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert kept.pop("seed-a") == b"seed-a"
+    assert list(kept.values()) == [b"new"]
+
+
+def test_without_a_compiler_it_says_what_is_needed(monkeypatch):
+    monkeypatch.setenv("CLANGXX", "no-such-compiler")
+    with pytest.raises(SystemExit, match="libclang-rt"):
+        build.find_compiler()
+
+
+def test_a_compiler_without_the_libraries_is_none(tmp_path, monkeypatch):
+    compiler = tmp_path / "clang++"
+    compiler.write_text('#!/bin/sh\necho "${1#-print-file-name=}"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CLANGXX", str(compiler))
+    with pytest.raises(SystemExit, match="libFuzzer"):
+        build.find_compiler()
+
+
+def test_every_module_that_a_target_touches_is_instrumented():
+    modules = build.modules_under_test()
+    assert {"tenure._fuzz.targets", "tenure._net.resp", "tenure._storage.recovery", "tenure._kv.store"} <= set(modules)
+    assert not [name for name in modules if name.startswith(("tenure._proof", "tenure._bench"))]
+
+
+def test_the_arguments_of_the_command():
+    options = parse(["--seconds", "600", "--target", "resp", "--target", "log"])
+    assert (options.seconds, options.target, options.jobs) == (600, ["resp", "log"], 1)
+    with pytest.raises(SystemExit):
+        parse(["--target", "nothing"])
