@@ -20,13 +20,14 @@ from tenure._core.vec cimport Vec
 from tenure._fuzz.kit cimport Cursor, left, take8, take16
 from tenure._net.message_codec cimport CODEC_OK, message_bytes, message_decode, message_encode
 from tenure._raft.raft cimport (
-    raft_applied, raft_appended, raft_campaign, raft_compact, raft_default_config, raft_forget_leader, raft_free,
+    raft_appended, raft_applied, raft_apply_conf_change, raft_campaign, raft_compact, raft_default_config,
+    raft_forget_leader, raft_free,
     raft_has_ready, raft_last_index, raft_new, raft_note_snapshot, raft_propose, raft_read_index, raft_ready, raft_report_snapshot,
     raft_report_unreachable, raft_rest_ticks, raft_step, raft_step_down, raft_tick, raft_transfer,
 )
 from tenure._raft.state cimport Raft, RaftConfig
 from tenure._raft.types cimport (
-    LEADER, MSG_APP, MSG_SNAP, OK, Configuration, Entry, HardState, Message, Ready, Snapshot, entries_release,
+    ENTRY_NORMAL, LEADER, MSG_APP, MSG_SNAP, OK, Configuration, Entry, HardState, Message, Ready, Snapshot, entries_release,
     message_release, ready_release,
 )
 
@@ -204,6 +205,8 @@ cdef const char* take_ready(Member* m, uint64_t* accepted) noexcept nogil:
         if ready.committed.data[i].index != m.handed + 1:
             verdict = b"entries are handed to the state machine with a gap, or twice"
         m.handed = ready.committed.data[i].index
+        if ready.committed.data[i].kind != ENTRY_NORMAL:
+            raft_apply_conf_change(m.raft, &ready.committed.data[i], m.now_ns)   # what it cannot read fails the member
     if ready.hard.commit > m.written:
         verdict = b"more is committed than was ever written"
     accepted[0] += ready.committed.size
@@ -223,7 +226,7 @@ cdef void ask(Member* m, uint8_t what, Cursor* cursor) noexcept nogil:
     if what == 0:
         payload = blob_new(cursor.at, <uint32_t> min(left(cursor), <size_t> 20))
         if payload != NULL:
-            raft_propose(r, &payload, 1, 0, m.now_ns, &first)
+            raft_propose(r, &payload, 1, m.now_ns, &first)
             blob_release(payload)
     elif what == 1:
         m.read_id += 1
@@ -241,7 +244,7 @@ cdef void ask(Member* m, uint8_t what, Cursor* cursor) noexcept nogil:
     elif what == 7:
         raft_report_snapshot(r, take8(cursor) % 6, take8(cursor) & 1, m.now_ns)
     elif what == 8:
-        if raft_note_snapshot(r, r.log.applied) == OK:
+        if raft_note_snapshot(r, r.log.applied, NULL) == OK:
             raft_compact(r, r.log.applied - min(<uint64_t> take8(cursor) % 4, r.log.applied))
     elif what == 9:
         m.now_ns += (<int64_t> take8(cursor)) * TICK_NS

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 
 from tenure._core.vec cimport Vec
-from tenure._storage.file_seam cimport FileHooks, FileName, file_hooks_install
+from tenure._storage.file_seam cimport OPEN_CREATE, FileHooks, FileName, OpenHow, file_hooks_install
 
 cdef enum:
     FIRST_DESCRIPTOR = 1000000      # far from any descriptor of the process
@@ -145,12 +145,12 @@ cdef MemoryFile* file_of(int fd) noexcept nogil:
     return &entered.files.data[entered.handles.data[place]]
 
 
-cdef int do_open(const char* path, bint create, int* fd) noexcept nogil:
+cdef int do_open(const char* path, OpenHow how, int* fd) noexcept nogil:
     cdef const char* name = base_name(path)
     cdef int32_t index = index_of(entered, name)
-    if index < 0 and not create:
+    if index < 0 and how != OPEN_CREATE:
         return ENOENT
-    if create:
+    if how == OPEN_CREATE:
         entered.changes += 1
         if memory_put(entered, name, NULL, 0, 0) == NULL:
             entered.failed = True

@@ -15,10 +15,11 @@ from tenure._core.blob cimport Blob, blob_release
 from tenure._core.vec cimport Vec
 from tenure._fuzz.kit cimport digest_bytes, digest_number, exact_copy, next_random
 from tenure._host.redis_commands cimport (
-    KIND_READ, KIND_WRITE, READ_DONE, READ_FAILED, TRANSLATED, Judgement, ReadCounts, ReadInstant, RedisCommand,
+    KIND_READ, KIND_WRITE, READ_DONE, READ_FAILED, TRANSLATED, Judgement, ReadCounts, RedisCommand,
     Translation, arity_fits, execute_read, redis_command_find, reply_result, translate_write, unknown_command, wrong_arity,
 )
 from tenure._kv.codec cimport Command, Slice, command_check, integer_format, integer_parse
+from tenure._kv.read cimport Instant
 from tenure._kv.store cimport Store, store_apply, store_new, store_release
 from tenure._net.resp cimport (
     RESP_ERROR, RESP_MEMORY, RESP_MORE, RESP_REQUEST, RespArgument, RespLimits, RespParser, RespState, reply_array, reply_bulk,
@@ -246,7 +247,7 @@ cdef const char* carry_out(
 ) noexcept nogil:
     cdef const RedisCommand* command = redis_command_find(arguments[0].data, arguments[0].size)
     cdef Command head
-    cdef ReadInstant instant
+    cdef Instant instant
     cdef ReadCounts counts
     cdef Translation translation
     cdef Judgement judgement

@@ -20,6 +20,7 @@ from tenure._storage.directory cimport Directory
 from tenure._storage.error cimport STORAGE_CORRUPT, STORAGE_FOREIGN, STORAGE_NEWER_FORMAT, STORAGE_OK, StorageError
 from tenure._storage.format cimport ChunkHeader, SnapshotFooter, SnapshotHeader, file_header_checksum
 from tenure._storage.snapshot cimport (
+    ReceivedName,
     SnapshotName, SnapshotSink, SnapshotSource, snapshot_append, snapshot_append_raw, snapshot_check,
     snapshot_create, snapshot_finish, snapshot_open, snapshot_publish, snapshot_read, snapshot_read_raw, snapshot_receive,
     snapshot_sink_close, snapshot_source_close,
@@ -98,6 +99,7 @@ cdef const char* judge_transfer(
     cdef SnapshotSource* source
     cdef SnapshotSource* check
     cdef SnapshotSink* sink
+    cdef ReceivedName received
     cdef Vec[char] raw
     cdef Reading reading
     cdef StorageError error
@@ -106,7 +108,10 @@ cdef const char* judge_transfer(
     source = snapshot_open(directory, GROUP, name, &error)
     if source == NULL:
         return NULL             # a file that cannot be opened is not sent
-    sink = snapshot_receive(directory, GROUP, name, &error)
+    memset(&received, 0, sizeof(received))
+    received.name = name[0]
+    received.bytes.size = size
+    sink = snapshot_receive(directory, GROUP, &received, 0, &error)
     memset(&raw, 0, sizeof(raw))
     memset(&reading, 0, sizeof(reading))
     while sink != NULL and verdict == NULL:

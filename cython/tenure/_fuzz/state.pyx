@@ -22,10 +22,8 @@ from tenure._kv.dump cimport (
     DUMP_MORE, DUMP_NO_MEMORY, LOAD_DIFFERS, LOAD_NO_MEMORY, LOAD_OK, Dump, DumpCode,
     Load, LoadCode, dump_begin, dump_close, dump_read, load_begin, load_close, load_end, load_feed,
 )
-from tenure._kv.store cimport (
-    Store, store_adopt, store_apply, store_ceiling_ts, store_last_commit_ts, store_new, store_prefetch, store_release,
-    store_size, store_state_hash,
-)
+from tenure._kv.read cimport store_ceiling_ts, store_last_commit_ts, store_size, store_state_hash
+from tenure._kv.store cimport Store, store_adopt, store_apply, store_new, store_prefetch, store_release
 
 cdef enum:
     HEAD_COMMIT_OFFSET = 16     # in a dump
