@@ -85,57 +85,53 @@ cdef bint check_empty(const Directory* directory, StorageError* error) noexcept 
     return result == 0
 
 
-cdef bint load_identity(Directory* directory, StorageError* error) noexcept nogil:
-    """Take over what the identity says; `fresh` where there is none."""
-    cdef char path[PATH_BYTES]
-    cdef IdentityFile identity
-    cdef bint exists = False
+cdef bint load_identity(const char* path, IdentityFile* identity, bint* exists, StorageError* error) noexcept nogil:
+    """Read an identity file and see that it is whole. False with the error filled in; one that is not there is none."""
     cdef uint64_t size = 0
     cdef size_t got = 0
     cdef int fd
     cdef int result
-    path_join(path, directory.path, b"identity")
-    result = file_exists(path, &exists)
-    directory.fresh = not exists
-    if result == 0 and not exists:
+    exists[0] = False
+    result = file_exists(path, exists)
+    if result == 0 and not exists[0]:
         return True
     if result == 0:
         result = file_open(path, OPEN_READ_ONLY, &fd)
         if result == 0:
             result = file_size(fd, &size)
             if result == 0:
-                result = file_read(fd, &identity, sizeof(identity), 0, &got)
+                result = file_read(fd, identity, sizeof(IdentityFile), 0, &got)
             file_close(fd)
     if result != 0:
         storage_error_set(error, storage_code_of(result), result, 0, path)
         return False
     if (
-            got < sizeof(identity) or memcmp(identity.magic, b"tenureID", 8) != 0
-            or identity.checksum != file_header_checksum(&identity, sizeof(identity))):
+            got < sizeof(IdentityFile) or memcmp(identity.magic, b"tenureID", 8) != 0
+            or identity.checksum != file_header_checksum(identity, sizeof(IdentityFile))):
         storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
         return False
     if identity.version > FORMAT_VERSION:
         storage_error_set(error, STORAGE_NEWER_FORMAT, FORMAT_VERSION, identity.version, path)
         return False
-    memcpy(directory.cluster_id, identity.cluster_id, 16)
-    directory.host_id = identity.host_id
-    directory.start_counter = identity.start_counter
-    directory.has_log = (identity.flags & IDENTITY_HAS_LOG) != 0
     return True
 
 
 cdef bint read_identity(Directory* directory, StorageError* error) noexcept nogil:
     """Compare the identity with what the caller expects; a new directory gets one by `write_identity` later."""
     cdef char path[PATH_BYTES]
-    cdef Directory expected = directory[0]
-    if not load_identity(directory, error):
+    cdef IdentityFile identity
+    cdef bint exists = False
+    path_join(path, directory.path, b"identity")
+    if not load_identity(path, &identity, &exists, error):
         return False
-    if directory.fresh:
+    directory.fresh = not exists
+    if not exists:
         return check_empty(directory, error)
-    if memcmp(directory.cluster_id, expected.cluster_id, 16) != 0 or directory.host_id != expected.host_id:
-        path_join(path, directory.path, b"identity")
+    if memcmp(identity.cluster_id, directory.cluster_id, 16) != 0 or identity.host_id != directory.host_id:
         storage_error_set(error, STORAGE_FOREIGN, 0, 0, path)
         return False
+    directory.start_counter = identity.start_counter
+    directory.has_log = (identity.flags & IDENTITY_HAS_LOG) != 0
     return True
 
 
@@ -190,7 +186,9 @@ cdef Directory* directory_open(
 cdef Directory* directory_look(const char* path, StorageError* error) noexcept nogil:
     cdef Directory* directory
     cdef char lock[PATH_BYTES]
-    cdef bint locked = False
+    cdef char name[PATH_BYTES]
+    cdef IdentityFile identity
+    cdef bint locked = False, exists = False
     cdef int result
     memset(error, 0, sizeof(StorageError))
     if strlen(path) + ROOM_FOR_NAMES > sizeof(directory.path):
@@ -203,13 +201,18 @@ cdef Directory* directory_look(const char* path, StorageError* error) noexcept n
     memcpy(directory.path, path, strlen(path) + 1)
     directory.lock_fd = -1
     path_join(lock, path, b"lock")
+    path_join(name, path, b"identity")
     result = file_is_locked(lock, &locked)
     if result != 0:
         storage_error_set(error, storage_code_of(result), result, 0, lock)
     elif locked:
         storage_error_set(error, STORAGE_LOCKED, 0, 0, lock)
-    elif load_identity(directory, error):
-        if not directory.fresh:
+    elif load_identity(name, &identity, &exists, error):
+        if exists:
+            memcpy(directory.cluster_id, identity.cluster_id, 16)
+            directory.host_id = identity.host_id
+            directory.start_counter = identity.start_counter
+            directory.has_log = (identity.flags & IDENTITY_HAS_LOG) != 0
             return directory
         storage_error_set(error, STORAGE_BAD_DIRECTORY, 0, 0, path)
     directory_close(directory)
