@@ -180,7 +180,7 @@ def test_what_was_received_survives_a_restart_of_the_receiver(linked):
     seen = counters(cluster.behind)
     assert (seen["snapshots_resumed"], seen["snapshots_installed"]) == (1, 1)
     assert seen["snapshot_received_bytes"] <= int(name.split("-")[5], 16) - size + (1 << 20)
-    assert not files(cluster.folder / str(BEHIND), "snapnew")
+    assert not files(cluster.folder / str(BEHIND), "snapnew-in")
 
 
 @pytest.mark.parametrize("damage", ["header", "middle", "end", "cut"])
