@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tenure.sim.profile import MS, PROFILES, US, Profile, S
 
-__all__ = ["FROZEN_LEADER", "SCENARIOS", "Scenario"]
+__all__ = ["FROZEN_LEADER", "JUMPING_FOLLOWER", "SCENARIOS", "Scenario"]
 
 
 @dataclass(frozen=True)
@@ -191,4 +191,14 @@ FROZEN_LEADER = dataclasses.replace(
     leader_bias_percent=100,
     fault_min_ns=3 * S,
     fault_max_ns=5 * S,
+)
+
+# The same for a follower's clock that jumps further than the bound on rates leaves room for.
+JUMPING_FOLLOWER = dataclasses.replace(
+    _OPEN,
+    clock_rate_max_ppm=10_000,
+    clock_jump_max_ns=2 * S,
+    clock_jump_leader_max_ns=0,
+    clock_jump_every_ns=100 * MS,
+    leader_bias_percent=-50,
 )
