@@ -176,10 +176,10 @@ cdef void send(World* w, int64_t operation, int32_t target) noexcept nogil:
 
 
 cdef void watch(World* w, int32_t at) noexcept nogil:
-    """One timer a client: it is armed anew when it rings before the deadline."""
+    """One alarm a client, as a rule: it is set anew when it rings before the deadline."""
     cdef Client* client = &w.clients.data[at]
-    if not client.timeout_armed:
-        client.timeout_armed = True
+    if client.alarm_ns == 0 or client.alarm_ns > client.deadline_ns:
+        client.alarm_ns = client.deadline_ns
         world_schedule(w, client.deadline_ns, EV_TIMEOUT, at)
 
 
@@ -236,7 +236,8 @@ cdef bint try_again(World* w, int32_t at) noexcept nogil:
 cdef void timeout(World* w, int32_t at) noexcept nogil:
     cdef Client* client = &w.clients.data[at]
     cdef int64_t operation = client.operation
-    client.timeout_armed = False
+    if client.alarm_ns <= w.now_ns:
+        client.alarm_ns = 0
     if operation == 0:
         return
     if w.now_ns < client.deadline_ns:

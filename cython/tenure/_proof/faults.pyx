@@ -38,7 +38,7 @@ from tenure._proof.world cimport (
 
 cdef void faults_begin(World* w) noexcept nogil:
     cdef int32_t i
-    if w.replaying:
+    if w.scripted:
         for i in range(<int32_t>w.faults.size):
             world_schedule(w, w.faults.data[i].at_ns, EV_FAULT, 0).a = i
         return
@@ -54,7 +54,7 @@ cdef void next_fault(World* w, int32_t kind) noexcept nogil:
 
 cdef void fault_event(World* w, Event* event) noexcept nogil:
     cdef Fault fault
-    if w.replaying:
+    if w.scripted:
         harm_do(w, &w.faults.data[event.a])
         return
     memset(&fault, 0, sizeof(fault))

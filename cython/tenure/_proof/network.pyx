@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from tenure._proof.monitor cimport monitor_send
-from tenure._proof.raft.types cimport MSG_TIMEOUT_NOW, Message, message_release
+from tenure._proof.raft.types cimport MSG_TIMEOUT_NOW, MSG_VOTE_RESP, Message, message_release
 from tenure._proof.world cimport (
     COUNT_DROPPED,
     COUNT_DUPLICATED,
@@ -70,13 +70,18 @@ cdef int32_t recorded_fate(const World* w, int32_t from_, int32_t to, uint64_t n
 
 cdef int32_t drawn_fate(World* w, int32_t from_, int32_t to, const Message* message, uint64_t* chance) noexcept nogil:
     cdef int32_t what = 0
+    cdef bint held
     cdef Fate fate
     if random_hit(chance, w.profile.drop_ppm):
         what += FATE_DROPPED
     if random_hit(chance, w.profile.duplicate_ppm):
         what += FATE_DUPLICATED
-    if random_hit(chance, w.profile.hold_ppm) or (
-            message.type == MSG_TIMEOUT_NOW and random_below(chance, 100) < w.profile.hold_timeout_now_percent):
+    held = random_hit(chance, w.profile.hold_ppm)
+    if message.type == MSG_TIMEOUT_NOW:
+        held = held or random_below(chance, 100) < w.profile.hold_timeout_now_percent
+    elif message.type == MSG_VOTE_RESP:
+        held = held or random_below(chance, 100) < w.profile.hold_vote_percent
+    if held:
         what += FATE_HELD
     if what != 0 and w.recording:
         memset(&fate, 0, sizeof(fate))

@@ -209,7 +209,7 @@ cdef class Simulator:
     cdef bint begun
 
     def __cinit__(self, uint64_t seed, dict profile, uint64_t guards_off=0, bint monitoring=True, bint tracing=False,
-                  bint recording=False, tuple replay=None):
+                  bint recording=False, tuple replay=None, list script=None):
         cdef ProfileC fields = profile
         if not 1 <= fields.members <= MAX_SIM_MEMBERS:
             raise ValueError(f"members must be 1..{MAX_SIM_MEMBERS}")
@@ -225,22 +225,31 @@ cdef class Simulator:
         self.world.recording = recording
         self.world.serve = requests_serve
         if replay is not None:
-            self.take_record(replay[0], replay[1], replay[2])
+            self.take_script(replay[0])
+            self.take_record(replay[1], replay[2])
+        elif script is not None:
+            self.take_script(script)
 
-    cdef void take_record(self, list faults, list calls, list fates) except *:
-        """Make this world a replay: `faults`, `calls` and `fates` are dicts with the fields of the structs."""
+    cdef void take_script(self, list faults) except *:
+        """These faults and no others: dicts with the fields of the struct."""
         cdef World* w = self.world
         cdef Fault fault
+        w.scripted = True
+        for each in faults:
+            fault = each
+            if not (0 <= fault.member < w.count and -1 <= fault.other < w.count and 0 <= fault.kind < FAULT_KINDS):
+                raise ValueError(f"no such member or kind: {each}")
+            if not w.faults.push(fault):
+                raise MemoryError
+
+    cdef void take_record(self, list calls, list fates) except *:
+        """These calls and these fates of messages and no others: dicts with the fields of the structs."""
+        cdef World* w = self.world
         cdef Call call
         cdef Fate fate
         cdef Client client
         cdef bint stored = True
         w.replaying = True
-        for each in faults:
-            fault = each
-            if not (0 <= fault.member < w.count and -1 <= fault.other < w.count and 0 <= fault.kind < FAULT_KINDS):
-                raise ValueError(f"no such member or kind: {each}")
-            stored = stored and w.faults.push(fault)
         w.clients.clear()
         for each in calls:
             call = each

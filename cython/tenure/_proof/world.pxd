@@ -171,6 +171,7 @@ cdef struct ProfileC:
     int64_t hold_ppm
     int64_t hold_max_ns
     int64_t hold_timeout_now_percent
+    int64_t hold_vote_percent
     int64_t sync_min_ns
     int64_t sync_max_ns
     int64_t slow_sync_min_ns
@@ -422,7 +423,7 @@ cdef struct Client:
     int32_t attempts        # of the outstanding operation
     int64_t label           # the client's number in the history
     uint64_t chance
-    bint timeout_armed
+    int64_t alarm_ns        # the next one; 0 = none
     bint starting           # its next call is scheduled
 
 cdef struct Row:
@@ -537,7 +538,8 @@ cdef struct World:
     int64_t counters[COUNT_KINDS]
     # record and replay
     bint recording
-    bint replaying
+    bint replaying          # calls and fates are given
+    bint scripted           # faults are given
     Vec[Fault] faults
     Vec[Call] calls
     Vec[Fate] fates         # of a replay: sorted by link and number

@@ -1,6 +1,7 @@
-"""`python -m tenure.sim [run | long] ...`: seed after seed, with a line of progress, and what they covered in the end.
+"""`python -m tenure.sim [run | long | guards] ...`: the simulator from a shell.
 
-`run` is what is meant when no command is given. `--profile random` draws another world for every seed.
+`run` and `long` play seed after seed, with a line of progress, and say what they covered in the end; `run` is what is
+meant when no command is given. `--profile random` draws another world for every seed. `guards` prints the guard table.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenure.sim.coverage import TARGETS, Coverage
+from tenure.sim.guards import WITH_GUARD_SEEDS, Row, render_row, summary, table
 from tenure.sim.profile import PROFILES, Profile, random_profile
 from tenure.sim.simulation import GUARDS, Simulation, SimulationReport
 
@@ -148,6 +150,23 @@ def long(chosen: argparse.Namespace) -> int:
     return 1 if coverage.violations or lacking else 0
 
 
+def guards(chosen: argparse.Namespace) -> int:
+    """The guard table, row by row as it is judged."""
+
+    def show(row: Row) -> None:
+        print(render_row(row), flush=True)
+
+    try:
+        rows = table([name for name in chosen.only.split(",") if name], seeds=chosen.seeds, on_row=show)
+    except ValueError as wrong:
+        raise SystemExit(str(wrong)) from None
+    print(summary(rows))
+    if chosen.json is not None:
+        document = {"as_expected": all(row.as_expected for row in rows), "rows": [row.as_json() for row in rows]}
+        Path(chosen.json).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(row.as_expected for row in rows) else 1
+
+
 def add_world(parser: argparse.ArgumentParser, profile: str, operations: int) -> None:
     """The options of every command that plays seeds."""
     parser.add_argument("--profile", choices=[*sorted(PROFILES), RANDOM], default=profile)
@@ -172,10 +191,14 @@ def main(arguments: list[str] | None = None) -> int:
     many.add_argument("--seeds", type=seeds, default=range(1, 2), metavar="A", help="the first seed")
     many.add_argument("--max-seconds", type=float, default=24 * 3600.0, help="give up then")
     add_world(many, RANDOM, 5_000)
+    judged = commands.add_parser("guards", help="print, for every hazard, what its guard prevents")
+    judged.add_argument("--only", default="", metavar="H01,...", help="these hazards")
+    judged.add_argument("--seeds", type=int, default=WITH_GUARD_SEEDS, help="runs with the guard, for each hazard")
+    judged.add_argument("--json", metavar="FILE", help="write the table")
     if not given or (given[0] not in commands.choices and given[0] not in ("-h", "--help")):
         given.insert(0, "run")
     chosen = parser.parse_args(given)
-    return {"run": run, "long": long}[chosen.command](chosen)
+    return {"run": run, "long": long, "guards": guards}[chosen.command](chosen)
 
 
 if __name__ == "__main__":

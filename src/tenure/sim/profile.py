@@ -73,6 +73,7 @@ class Profile:
     duplicate_ppm: int = 0
     hold_ppm: int = 0  # messages that arrive up to `hold_max_ns` later
     hold_max_ns: int = 3 * S
+    hold_vote_percent: int = 0  # votes that arrive late, when the election may be over
     hold_timeout_now_percent: int = 0  # orders to take over that arrive late, often after the transfer was given up
 
     # disk and state machine
@@ -359,6 +360,7 @@ def random_profile(seed: int) -> Profile:
         drop_ppm=luck.sometimes(70, 1_000, 100_000),
         duplicate_ppm=luck.sometimes(50, 1_000, 50_000),
         hold_ppm=luck.sometimes(60, 500, 20_000),
+        hold_vote_percent=luck.sometimes(40, 5, 50),
         hold_timeout_now_percent=luck.sometimes(50, 10, 80),
         sync_max_ns=luck.between(100 * US, 10 * MS),
         snapshot_every=luck.sometimes(70, 20, 1_000),
