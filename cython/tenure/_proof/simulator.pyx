@@ -23,6 +23,7 @@ from tenure._proof.linearizability cimport (
     word_absent,
 )
 from tenure._proof.monitor cimport monitor_leases, violate
+from tenure._proof.network cimport network_take_fates
 from tenure._proof.raft.types cimport OK
 from tenure._proof.requests cimport requests_serve
 from tenure._proof.world cimport (
@@ -39,6 +40,7 @@ from tenure._proof.world cimport (
     EV_TIMEOUT,
     FAULT_KINDS,
     MAX_SIM_MEMBERS,
+    MESSAGE_TYPES,
     OP_CAS,
     OP_DEL,
     OP_GET,
@@ -125,7 +127,7 @@ VIAS = ("log", "lease", "read_index")
 
 
 def _place_of_fate(fate: dict) -> tuple:
-    return fate["from_"], fate["to"], fate["number"]
+    return fate["from_"], fate["to"], fate["type"], fate["at_ns"], fate["nth"]
 
 
 cdef void handle(World* w, Event* event) noexcept nogil:
@@ -261,9 +263,12 @@ cdef class Simulator:
             stored = stored and w.calls.push(call) and w.clients.push(client)
         for each in sorted(fates, key=_place_of_fate):
             fate = each
+            if not (0 <= fate.from_ < w.count and 0 <= fate.to < w.count and 0 <= fate.type < MESSAGE_TYPES):
+                raise ValueError(f"no such link or type: {each}")
             stored = stored and w.fates.push(fate)
         if not stored:
             raise MemoryError
+        network_take_fates(w)
 
     def record(self) -> tuple:
         """(faults, calls, fates) decided so far, as `replay` takes them. Empty unless recorded."""

@@ -23,6 +23,7 @@ from tenure._proof.raft.types cimport Configuration, Entry, HardState, Message
 cdef enum:
     MAX_SIM_MEMBERS = 7
     TRACE_CAPACITY = 8192
+    MESSAGE_TYPES = 16
 
 cdef enum EventKind:
     EV_DELIVER = 0          # message to member
@@ -294,8 +295,11 @@ cdef enum FateKind:
     FATE_HELD = 4
 
 cdef struct Fate:
-    # What befell the `number`th message of a link, other than coming after the usual delay.
-    uint64_t number
+    # What befell the first message of a type that left on a link at `at_ns` or later, other than the usual delay.
+    int64_t at_ns
+    int64_t held_ns
+    int32_t nth             # of the messages of this type that left at `at_ns`, from 0
+    int32_t type            # MessageType
     int32_t from_
     int32_t to
     int32_t what            # FateKind, added up
@@ -542,7 +546,10 @@ cdef struct World:
     bint scripted           # faults are given
     Vec[Fault] faults
     Vec[Call] calls
-    Vec[Fate] fates         # of a replay: sorted by link and number
+    Vec[Fate] fates         # of a replay: sorted by link, type and time
+    int64_t left_ns[MAX_SIM_MEMBERS][MAX_SIM_MEMBERS][MESSAGE_TYPES]       # when the last message of a type left
+    int32_t left_before[MAX_SIM_MEMBERS][MAX_SIM_MEMBERS][MESSAGE_TYPES]   # how many left at that same instant before it
+    int32_t next_fate[MAX_SIM_MEMBERS][MAX_SIM_MEMBERS][MESSAGE_TYPES]      # of a replay: position in `fates`
     Vec[Input] inputs
     Machines machines
     bint tracing

@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tenure._proof.simulator import OPERATIONS, VIAS
+from tenure._proof.simulator import MESSAGES, OPERATIONS, VIAS
 from tenure.sim.profile import FAULTS, MS, Profile
 
 if TYPE_CHECKING:
@@ -61,9 +61,8 @@ class Fault:
 
     def compiled(self) -> Record:
         """As the compiled simulator takes it."""
-        fields: dict[str, Any] = dataclasses.asdict(self)
         return {
-            **fields,
+            **self.__dict__,
             "kind": FAULTS.index(self.kind),
             "member": self.member - 1,
             "other": self.other - 1,
@@ -111,8 +110,7 @@ class Call:
 
     def compiled(self) -> Record:
         """As the compiled simulator takes it."""
-        fields: dict[str, Any] = dataclasses.asdict(self)
-        return {**fields, "kind": KINDS[self.kind], "via": VIAS.index(self.via), "target": self.target - 1}
+        return {**self.__dict__, "kind": KINDS[self.kind], "via": VIAS.index(self.via), "target": self.target - 1}
 
     @classmethod
     def of(cls, record: Record) -> Call:
@@ -133,26 +131,42 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Fate:
-    """What befell the `number`th message from one member to another: any of dropped, duplicated, held back."""
+    """What befell the first message of a type that left on a link at this time or later.
 
+    `what` adds up what did: `DROPPED`, `DUPLICATED`, `HELD` (back, for `held_ns` more than the usual delay). Of several that
+    leave at that very instant it is number `nth`, from 0.
+    """
+
+    at_ns: int
     from_: int
     to: int
-    number: int
+    type: str
     what: int
+    held_ns: int = 0
+    nth: int = 0
 
     def compiled(self) -> Record:
         """As the compiled simulator takes it."""
-        return {"from_": self.from_ - 1, "to": self.to - 1, "number": self.number, "what": self.what}
+        return {
+            **self.__dict__,
+            "from_": self.from_ - 1,
+            "to": self.to - 1,
+            "type": MESSAGES.index(self.type),
+        }
 
     @classmethod
     def of(cls, record: Record) -> Fate:
         """From what the compiled simulator recorded."""
-        return cls(from_=record["from_"] + 1, to=record["to"] + 1, number=record["number"], what=record["what"])
+        fields: dict[str, Any] = dict(record)
+        fields["from_"] += 1
+        fields["to"] += 1
+        fields["type"] = MESSAGES[record["type"]]
+        return cls(**fields)
 
     def __str__(self) -> str:
-        names = {DROPPED: "dropped", DUPLICATED: "duplicated", HELD: "held back"}
+        names = {DROPPED: "dropped", DUPLICATED: "duplicated", HELD: f"held back for {milliseconds(self.held_ns)}"}
         what = " and ".join(name for bit, name in names.items() if self.what & bit)
-        return f"message {self.number} from {self.from_} to {self.to} is {what}"
+        return f"{milliseconds(self.at_ns - START_NS)}: the next {self.type} from {self.from_} to {self.to} is {what}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +212,11 @@ class Schedule:
 
     def describe(self) -> str:
         """The decisions in the order of their times."""
-        timed: list[Fault | Call] = [*self.faults, *self.calls]
+        timed: list[Fault | Call | Fate] = [*self.faults, *self.calls, *self.fates]
         timed.sort(key=lambda one: one.at_ns)
         head = f"{self.profile.members} members, {milliseconds(self.end_ns - START_NS)}, seed {self.seed}"
         off = f", without {', '.join(self.guards_off)}" if self.guards_off else ""
-        return "\n".join([head + off, *map(str, self.fates), *map(str, timed)])
+        return "\n".join([head + off, *map(str, timed)])
 
 
 def _all(decisions: Iterable[Fault | Call | Fate]) -> list[Record]:
