@@ -79,7 +79,7 @@ format: $(READY)
 SANITIZED_TESTS ?= $(wildcard tests/unit tests/integration)
 SANITIZED_BUILD = $(BIN)/python setup.py --quiet build --build-base build/$@ --build-lib build/$@/lib
 SANITIZED_RUN = PYTHONPATH=build/$@/lib $(BIN)/python -m pytest -p no:cacheprovider --timeout 300 \
-	$(SANITIZED_TESTS) $(PYTEST_ARGS)
+	-m "not figures" $(SANITIZED_TESTS) $(PYTEST_ARGS)
 
 tsan: $(READY)
 	TENURE_SANITIZE=thread $(SANITIZED_BUILD)

@@ -14,11 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from compiled_sources import ROOT, compiled_modules, trouble_with
+
+# How long one example takes says something of the machine, and of an instrumented build, not of what is tested.
+hypothesis.settings.register_profile("tenure", deadline=None)
+hypothesis.settings.load_profile("tenure")
 
 REBUILD = "Build first: `make build` (or `python setup.py build_ext --inplace`), with the same interpreter."
 

@@ -16,32 +16,38 @@ confused:
     disk 2 stall | sync                         Readys are handled, but written and acknowledged only at `sync`
     pause 2, resume 2                           a paused member handles nothing, hears nothing, does not tick
     crash 3, restart 3 [promise=900ms ...]      what is not on disk is lost; so are messages sent to it meanwhile
+    wipe 3                                      a crash that takes the disk along: 3 starts empty, as add-nodes makes it
     log-state 1                                 first, last, stable, committed, applied
+    configuration                               every member's, and the index of the entry that made it
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.conformance.membership import parse_changes
 from tests.conformance.storage import Storage
+from tests.conformance.threads import LocalMessage, StorageThreads, Work
 from tests.conformance.transcript import BadTranscript, Directive
 
 from tenure._core.lease import Lease
-from tenure._raft.node import Configuration, Message, RawNode, Ready, Snapshot, describe_entries
+from tenure._raft.node import Configuration, Entry, Message, RawNode, Ready, Snapshot, describe_entries
 from tenure.errors import TenureError
 
 UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 LEVELS = ("debug", "info", "warn", "error", "fatal", "none")
 UNLIMITED_BYTES = 1 << 62
+RELEASE = re.compile(r" Release:\d+")
+NORMAL = 0  # the kind of an entry that is no change of membership
 UNLIMITED_MESSAGES = 4096  # the core keeps a slot for each
 
 
-class Lacks(Exception):
-    """The file needs a feature that the core does not have yet."""
+# The core's name for a refusal, and what etcd/raft's files print for it.
+REFUSALS = {"Removed": "raft proposal dropped", "UnknownPeer": "raft: cannot step as peer not found"}
 
 
 def parse_duration(text: str) -> int:
@@ -85,6 +91,10 @@ class Member:
     paused: bool = False
     stalled: bool = False
     unsynced: list[Ready] = field(default_factory=list)
+    asynchronous: bool = False
+    threads: StorageThreads | None = None
+    noted: int = 0  # index of the latest snapshot that the core knows of
+    history: list[tuple[int, Configuration]] = field(default_factory=list)  # configurations since the start, by index
 
     @property
     def live(self) -> RawNode:
@@ -98,7 +108,10 @@ class Member:
         self.node = self.node_type(
             self.id,
             voters=configuration.voters,
+            outgoing=configuration.outgoing,
             learners=configuration.learners,
+            learners_next=configuration.learners_next,
+            auto_leave=configuration.auto_leave,
             hard_state=self.storage.hard_state,
             snapshot=self.storage.snapshot,
             entries=self.storage.entries,
@@ -106,6 +119,41 @@ class Member:
             now_ns=self.clock.now_ns,
             **self.config,
         )
+        self.noted = self.storage.snapshot.index if self.storage.snapshot else 0
+        self.history = [(self.noted, configuration)]
+        if self.asynchronous:
+            self.threads = StorageThreads(self.node, self.acknowledge, self.applied)
+
+    def term_of(self, index: int) -> int:
+        snapshot = self.storage.snapshot
+        terms = {snapshot.index: snapshot.term} if snapshot else {}
+        return {**terms, **{entry.index: entry.term for entry in self.storage.entries}}[index]
+
+    def configuration_at(self, index: int) -> Configuration:
+        return [configuration for at, configuration in self.history if at <= index][-1]
+
+    # ---- what a host tells its core
+
+    def acknowledge(self, number: int) -> None:
+        self.live.appended(number, self.clock.now_ns)
+
+    def apply(self, entries: Iterable[Entry]) -> None:
+        """The state machine here is the configuration alone."""
+        for entry in entries:
+            if entry.kind != NORMAL:
+                self.history.append((entry.index, self.live.apply_conf_change(entry, self.clock.now_ns)))
+
+    def installed(self, snapshot: Snapshot) -> None:
+        self.noted = snapshot.index
+        self.history = [(snapshot.index, snapshot.configuration)]
+        self.applied(snapshot.index)
+
+    def applied(self, index: int) -> None:
+        """As far as the core can tell there is a snapshot of all that is applied: a lagging member is sent that."""
+        self.live.applied_to(index, self.clock.now_ns)
+        if self.live.applied > self.noted:
+            self.noted = self.live.applied
+            self.live.note_snapshot(self.noted)
 
 
 @dataclass(frozen=True)
@@ -138,7 +186,7 @@ class Cluster:
         self.node_type = node_type
         self.guards_off = guards_off
         self.members: dict[int, Member] = {}
-        self.queue: list[Message] = []
+        self.queue: list[Message | LocalMessage] = []
         self.held: list[Filter] = []
         self.quiet = False
         self.lines: list[str] = []
@@ -154,11 +202,20 @@ class Cluster:
         try:
             handler(directive)
         except TenureError as refused:
-            return str(refused) if self.quiet else "\n".join([*self.lines, str(refused)])
+            return self.refused(refused) if self.quiet else "\n".join([*self.lines, self.refused(refused)])
         return "\n".join(self.lines) if self.lines and not self.quiet else "ok"
 
     def print(self, text: str) -> None:
         self.lines.extend(self.indent + line for line in text.rstrip("\n").split("\n"))
+
+    @staticmethod
+    def refused(refused: TenureError) -> str:
+        return REFUSALS.get(str(refused), str(refused))
+
+    @staticmethod
+    def as_sent_by(member: Member | None, text: str) -> str:
+        """Without promises nothing is released: then it is the context of a transfer, which those files hide."""
+        return text if member is None or member.config["promise_ns"] else RELEASE.sub("", text)
 
     @contextmanager
     def indented(self) -> Iterator[None]:
@@ -184,17 +241,18 @@ class Cluster:
 
     # ---- the network
 
-    def send(self, messages: list[Message]) -> None:
+    def send(self, messages: Sequence[Message | LocalMessage]) -> None:
         for message in messages:
             target = self.members.get(message.to)
             if target is None or target.node is not None:
                 self.queue.append(message)
 
-    def take(self, to: int, kind: str | None = None) -> list[Message]:
+    def take(self, to: int, kind: str | None = None, *, lossy: bool = False) -> list[Message | LocalMessage]:
         taken = [
             message
             for message in self.queue
             if message.to == to
+            and not (lossy and isinstance(message, LocalMessage))
             and (kind is None or message.type == kind)
             and not any(held.matches(message) for held in self.held)
         ]
@@ -202,22 +260,33 @@ class Cluster:
         return taken
 
     def deliver(self, to: int, *, drop: bool = False, kind: str | None = None) -> int:
-        messages = self.take(to, kind)
+        messages = self.take(to, kind, lossy=drop)
         for message in messages:
-            self.print(f"{'dropped: ' if drop else ''}{message}")
+            text = self.as_sent_by(self.members.get(message.from_), str(message))
+            self.print(f"{'dropped: ' if drop else ''}{text}")
             if not drop:
-                member = self.member(str(to))
                 try:
-                    member.live.step(message, member.clock.now_ns)
+                    self.hear(self.member(str(to)), message)
                 except TenureError as refused:
-                    self.print(str(refused))
+                    self.print(self.refused(refused))
         return len(messages)
+
+    @staticmethod
+    def hear(member: Member, message: Message | LocalMessage) -> None:
+        if isinstance(message, LocalMessage):
+            message.handle()
+        else:
+            member.live.step(message, member.clock.now_ns)
 
     # ---- a host's pass
 
     def handle_ready(self, member: Member) -> None:
         ready = member.live.ready()
-        self.print(str(ready))
+        if member.threads is not None:
+            self.print(self.as_sent_by(member, member.threads.take(ready)))
+            self.send(ready.messages)
+            return
+        self.print(self.as_sent_by(member, str(ready)))
         self.send(ready.messages)
         member.unsynced.append(ready)
         if not member.stalled:
@@ -225,16 +294,45 @@ class Cluster:
 
     def sync(self, member: Member) -> None:
         """Write what was handed out, acknowledge it, then send and apply what waited for it."""
-        node, waiting = member.live, member.unsynced
-        member.unsynced = []
+        waiting, member.unsynced = member.unsynced, []
         for ready in waiting:
             member.storage.write(ready)
-            node.appended(ready.number, member.clock.now_ns)
+            member.apply(ready.committed)
+            member.acknowledge(ready.number)
             self.send(ready.after_append)
             if ready.snapshot is not None:
-                node.applied_to(ready.snapshot.index, member.clock.now_ns)
+                member.installed(ready.snapshot)
             if ready.committed:
-                node.applied_to(ready.committed[-1].index, member.clock.now_ns)
+                member.applied(ready.committed[-1].index)
+
+    def append_thread(self, member: Member) -> None:
+        assert member.threads is not None
+        if not member.threads.append_work:
+            self.print("no append work to perform")
+            return
+        work = member.threads.append_work.pop(0)
+        member.storage.write(work.ready)
+        if work.ready.snapshot is not None:
+            member.noted = work.ready.snapshot.index
+        self.answer(work)
+        member.threads.written(work)
+
+    def apply_thread(self, member: Member) -> None:
+        assert member.threads is not None
+        if not member.threads.apply_work:
+            self.print("no apply work to perform")
+            return
+        work = member.threads.apply_work.pop(0)
+        member.apply(work.ready.committed)
+        self.answer(work)
+
+    def answer(self, work: Work) -> None:
+        self.print("Processing:")
+        self.print(work.describe(with_responses=False))
+        self.print("Responses:")
+        for response in work.responses:
+            self.print(str(response))
+        self.send(work.responses)
 
     def stabilize(self, members: list[Member]) -> None:
         busy = True
@@ -253,6 +351,31 @@ class Cluster:
                     self.print(f"> {member.id} receiving messages")
                     with self.indented():
                         self.deliver(member.id)
+            for member in awake:
+                if member.threads is not None and member.threads.append_work:
+                    busy = True
+                    self.print(f"> {member.id} processing append thread")
+                    with self.indented():
+                        while member.threads.append_work:
+                            self.append_thread(member)
+            for member in awake:
+                if member.threads is not None and member.threads.apply_work:
+                    busy = True
+                    self.print(f"> {member.id} processing apply thread")
+                    with self.indented():
+                        while member.threads.apply_work:
+                            self.apply_thread(member)
+
+    def each(self, directive: Directive, what: str, act: Callable[[Member], None]) -> None:
+        """Act on the members named, under a heading each if they are several."""
+        members = self.chosen(directive.words)
+        for member in members:
+            if len(members) == 1:
+                act(member)
+                continue
+            self.print(f"> {member.id} {what}")
+            with self.indented():
+                act(member)
 
     # ---- directives of etcd/raft's files
 
@@ -264,8 +387,8 @@ class Cluster:
 
     def do_add_nodes(self, directive: Directive) -> None:
         options = dict(directive.options)
-        if options.pop("async-storage-writes", ("false",)) == ("true",):
-            raise Lacks("asynchronous storage threads")
+        asynchronous = options.pop("async-storage-writes", ("false",)) == ("true",)
+        options.pop("content", None)  # of the state machine, which the core never sees
         voters, learners = (tuple(map(int, options.pop(key, ()))) for key in ("voters", "learners"))
         index = int(options.pop("index", ("0",))[0])
         config: dict[str, Any] = {
@@ -278,7 +401,9 @@ class Cluster:
             "max_inflight_messages": UNLIMITED_MESSAGES,
             "max_inflight_bytes": UNLIMITED_BYTES,
             "max_uncommitted_bytes": UNLIMITED_BYTES,
-            "async_storage": False,
+            "async_storage": asynchronous,
+            "on_removal": "stay",
+            "commit_in_votes": False,
             "promise_ns": 0,
             "guards_off": self.guards_off,
         }
@@ -290,6 +415,7 @@ class Cluster:
             storage = Storage(snapshot=Snapshot(index, 1, configuration) if index else None)
             clock = Clock(number * 1000 * UNITS["s"])
             member = Member(number, {**config, "seed": number}, configuration, storage, clock, self.node_type)
+            member.asynchronous = asynchronous
             member.start()
             self.members[number] = member
 
@@ -315,7 +441,13 @@ class Cluster:
             case "max-committed-size-per-ready":
                 config["max_committed_bytes"] = int(value)
             case "disable-conf-change-validation":
-                raise Lacks("membership changes: disable-conf-change-validation")
+                config["disable_change_validation"] = value == "true"
+            case "step-down-on-removal":
+                config["on_removal"] = "step-down" if value == "true" else "stay"
+            case "on-removal":
+                config["on_removal"] = value
+            case "commit-in-votes":
+                config["commit_in_votes"] = value == "true"
             case _:
                 raise BadTranscript(f"unknown option {key}")
 
@@ -329,17 +461,23 @@ class Cluster:
             member.live.propose(payload.encode(), member.clock.now_ns)
 
     def do_propose_conf_change(self, directive: Directive) -> None:
-        raise Lacks("membership changes: propose-conf-change")
+        member = self.first(directive)
+        transition = directive.options.get("transition", ("auto",))[0]
+        v1 = directive.options.get("v1", ("false",))[0] == "true"
+        refusal = member.live.propose_conf_change(
+            parse_changes(directive), member.clock.now_ns, transition=transition, v1=v1
+        )
+        if refusal:
+            self.print(f"INFO {member.id} appended an empty entry instead: {refusal}")
 
     def do_process_append_thread(self, directive: Directive) -> None:
-        raise Lacks("asynchronous storage threads: process-append-thread")
+        self.each(directive, "processing append thread", self.append_thread)
 
     def do_process_apply_thread(self, directive: Directive) -> None:
-        raise Lacks("asynchronous storage threads: process-apply-thread")
+        self.each(directive, "processing apply thread", self.apply_thread)
 
     def do_process_ready(self, directive: Directive) -> None:
-        for member in self.chosen(directive.words):
-            self.handle_ready(member)
+        self.each(directive, "handling Ready", self.handle_ready)
 
     def do_stabilize(self, directive: Directive) -> None:
         quiet = self.quiet
@@ -401,7 +539,16 @@ class Cluster:
     def do_compact(self, directive: Directive) -> None:
         member, index = self.first(directive), int(directive.words[1])
         member.live.compact(index)
-        member.storage.compact(index)
+        member.storage.compact(index, member.configuration_at(index))
+        self.do_raft_log(directive)
+
+    def do_send_snapshot(self, directive: Directive) -> None:
+        """What the member would send now, whatever it thinks that the other one needs."""
+        member, to = self.first(directive), int(directive.words[1])
+        snapshot = Snapshot(member.noted, member.term_of(member.noted), member.configuration_at(member.noted))
+        message = Message("MsgSnap", from_=member.id, to=to, term=member.live.term, snapshot=snapshot)
+        self.send([message])
+        self.print(str(message))
 
     def do_transfer_leadership(self, directive: Directive) -> None:
         member = self.member(directive.options["from"][0])
@@ -472,6 +619,11 @@ class Cluster:
             f" committed={node.commit} applied={node.applied}"
         )
 
+    def do_configuration(self, directive: Directive) -> None:
+        for member in self.chosen(directive.words):
+            if member.node is not None:
+                self.print(f"{member.id}: {member.live.describe_members()} at {member.live.configuration_index}")
+
     def do_hold(self, directive: Directive) -> None:
         self.held.append(Filter.of(directive))
 
@@ -512,9 +664,17 @@ class Cluster:
     def do_crash(self, directive: Directive) -> None:
         member = self.first(directive)
         member.node = None
+        member.threads = None
         member.unsynced = []
         member.stalled = member.paused = False
         self.queue = [message for message in self.queue if message.to != member.id]
+
+    def do_wipe(self, directive: Directive) -> None:
+        self.do_crash(directive)
+        member = self.first(directive)
+        member.storage = Storage()
+        member.configuration = Configuration()
+        member.start()
 
     def do_restart(self, directive: Directive) -> None:
         self.do_crash(directive)

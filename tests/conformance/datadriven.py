@@ -1,9 +1,8 @@
 """Runs data-driven files: `python -m tests.conformance.datadriven [--rewrite] DIR...`
 
-One line a file: PASS, FAIL or LACKS (the file needs a feature that the core does not have yet, which is named), then
-the totals. The environment is chosen by the folder's name: `quorum`, `confchange`, anything else is a cluster.
-Comparison is at level A: log lines are dropped from both sides, an expectation that becomes empty matches `ok`, the
-rest to the letter.
+One line a file, PASS or FAIL, then the totals. The environment is chosen by the folder's name: `quorum`, `confchange`,
+anything else is a cluster. Comparison is at level A: log lines are dropped from both sides, an expectation that becomes
+empty matches `ok`, the rest to the letter.
 `--rewrite` replaces every expectation by what was printed; read the difference before you commit it.
 """
 
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.conformance.arithmetic import Arithmetic
-from tests.conformance.cluster import Cluster, Lacks
+from tests.conformance.cluster import Cluster
+from tests.conformance.membership import MembershipChanges
 from tests.conformance.transcript import BadTranscript, Directive, parse, rewrite
 
 LOG_LINE = re.compile(r"\s*(DEBUG|INFO|WARN|ERROR|FATAL) ")
@@ -28,15 +28,10 @@ class Environment(Protocol):
     def run(self, directive: Directive) -> str: ...
 
 
-class MembershipChanges:
-    def run(self, directive: Directive) -> str:
-        raise Lacks("membership changes")
-
-
 @dataclass(frozen=True)
 class Outcome:
     path: Path
-    verdict: str  # PASS, FAIL or LACKS
+    verdict: str  # PASS or FAIL
     reason: str = ""
 
 
@@ -72,8 +67,6 @@ def run_file(path: Path, cluster: Environment | None = None) -> Outcome:
                     lineterm="",
                 )
                 return Outcome(path, "FAIL", f"line {directive.line}: {directive.command}\n" + "\n".join(difference))
-    except Lacks as lacks:
-        return Outcome(path, "LACKS", str(lacks))
     except BadTranscript as bad:
         return Outcome(path, "FAIL", str(bad))
     return Outcome(path, "PASS")

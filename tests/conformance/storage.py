@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tenure._raft.node import Entry, HardState, Ready, Snapshot
+from tenure._raft.node import Configuration, Entry, HardState, Ready, Snapshot
 
 
 @dataclass
@@ -33,9 +33,8 @@ class Storage:
             assert 0 <= keep <= len(self.entries), "entries were handed out with a gap"
             self.entries = [*self.entries[:keep], *ready.entries]
 
-    def compact(self, index: int) -> None:
-        assert self.snapshot is not None
+    def compact(self, index: int, configuration: Configuration) -> None:
         assert self.first_index <= index <= self.last_index
         drop = index - self.first_index + 1
-        self.snapshot = Snapshot(index, self.entries[drop - 1].term, self.snapshot.configuration)
+        self.snapshot = Snapshot(index, self.entries[drop - 1].term, configuration)
         self.entries = self.entries[drop:]

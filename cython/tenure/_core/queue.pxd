@@ -30,7 +30,7 @@ cdef enum PushResult:
 # Any thread. The item belongs to the consumer once PUSHED is returned, to the caller otherwise.
 cdef PushResult queue_push(Queue* queue, void* item) noexcept nogil
 
-# The consumer. Takes up to `limit` items in order and returns how many.
+# The consumer. Takes up to `limit` items in order and returns how many; none from a queue that was never opened.
 cdef size_t queue_pop_batch(Queue* queue, void** items, size_t limit) noexcept nogil
 
 # Any thread. Pushes that begin afterwards are refused; what was pushed can still be popped.

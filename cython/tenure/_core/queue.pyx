@@ -55,6 +55,8 @@ cdef size_t queue_pop_batch(Queue* queue, void** items, size_t limit) noexcept n
     cdef QueueCell* cell
     # relaxed: only this thread writes head
     cdef uint64_t position = queue.head.load(memory_order_relaxed)
+    if queue.cells == NULL:
+        return 0
     while count < limit:
         cell = &queue.cells[position & queue.mask]
         # acquire: pairs with the producer's release

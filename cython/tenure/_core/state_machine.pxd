@@ -1,7 +1,7 @@
 """What a host asks of a compiled state machine.
 
-The functions run on the thread that applies, one at a time, except where it says otherwise. Those of the second group are
-optional, all or none of them (null): a machine without them takes no snapshots, so the log of its group is never
+The functions run on the thread that applies, one at a time, except where it says otherwise. `lead` is optional (null). Those of
+the last group are optional, all or none of them: a machine without them takes no snapshots, so the log of its group is never
 compacted and grows for ever. State machines written in Python are such machines.
 """
 
@@ -34,6 +34,9 @@ cdef struct StateMachine:
     void (*prefetch)(void* self, const char* command, uint32_t size, int stage) noexcept nogil
     uint64_t (*hash)(void* self) noexcept nogil         # of everything applied so far; equal on all members at one index
     void (*release)(void* self) noexcept nogil
+    # This member leads in `term`, and everything that it inherited is applied. Called after every batch, before the member may
+    # serve a read behind it. Not a part of the replicated state.
+    void (*lead)(void* self, uint64_t term) noexcept nogil
 
     # A dump is the state between two entries, as bytes. It stays what it was while apply goes on, and keeps what it needs
     # alive. Null without memory, or while another dump of this machine is open.
@@ -47,9 +50,10 @@ cdef struct StateMachine:
     void* (*load_begin)(void* self) noexcept nogil
     int (*load_feed)(void* load, const char* bytes, size_t size) noexcept nogil
     int (*load_end)(void* load) noexcept nogil          # whether all of it came and is sound; nothing is adopted yet
-    # The thread that applies, or before there is one: replaces everything the machine holds. Bounded work.
+    # The thread that applies, or before there is one: replaces everything the machine holds. Bounded work: what it held before
+    # may be left in the load, to go with it.
     int (*load_adopt)(void* self, void* load) noexcept nogil
-    void (*load_close)(void* load) noexcept nogil
+    void (*load_close)(void* load) noexcept nogil       # on any one thread; may take long
 
 
 cdef class NativeMachine:

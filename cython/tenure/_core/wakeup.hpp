@@ -1,5 +1,5 @@
-// The layouts of the two wakeups of `wakeup.pyx`. Plain members of their owner; both are ready once zeroed, except that
-// the descriptor of a LoopWakeup is opened by `loop_wakeup_open`.
+// The layouts of the two wakeups of `wakeup.pyx`. Plain members of their owner, which is made by `new`; the descriptor of a
+// LoopWakeup is opened by `loop_wakeup_open`, and closing one that was not is harmless.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -12,7 +12,7 @@ struct Wakeup {
 
 struct LoopWakeup {
     alignas(64) std::atomic<uint32_t> armed;   // 1 = the loop is about to sleep or sleeps: somebody must write
-    int descriptor;                            // set once by loop_wakeup_open
+    int descriptor = -1;                       // set once by loop_wakeup_open
 };
 
 }  // namespace tenure

@@ -1,13 +1,11 @@
 """The Python edge of a host with one member: `HostCore`, and the inbox of one asyncio loop."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint16_t, uint64_t
 
 from tenure._core.applied_index cimport AppliedIndex
 from tenure._core.fence cimport Fence
 from tenure._core.lease cimport Lease
-from tenure._core.queue cimport Queue
 from tenure._core.state_machine cimport NativeMachine
-from tenure._core.wakeup cimport Wakeup
 from tenure._host.loop cimport Host, HostConfig
 from tenure._host.member cimport Member
 from tenure._host.waiter cimport Inbox, Waiter
@@ -30,11 +28,11 @@ cdef class CompletionInbox:
 cdef class HostCore:
     cdef Host* host             # from __cinit__ to __dealloc__
     cdef Member* member
-    cdef Queue apply_queue
-    cdef Wakeup apply_wakeup
     cdef bint started
     cdef bint closed
     cdef object pid
+    cdef object __weakref__
+    cdef readonly uint16_t port         # where peers reach this member
     cdef readonly uint64_t member_id
     cdef readonly Lease lease
     cdef readonly AppliedIndex applied
@@ -47,4 +45,5 @@ cdef class HostCore:
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
     cdef int open_front(self, NativeMachine machine, dict options) except -1
     cdef int check_fork(self) except -1
+    cdef void let_go(self) noexcept
     cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL

@@ -8,21 +8,23 @@ method says so, and the child's copy of the lease is cleared already.
 
 import logging
 import os
+import weakref
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed, memory_order_release
 
 from tenure._core.applied_index cimport AppliedIndex, applied_new, applied_publish
-from tenure._core.blob cimport Blob, blob_new
+from tenure._core.blob cimport Blob, blob_new, blob_release
 from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_now_ns
 from tenure._core.fence cimport Fence
 from tenure._core.lease cimport Lease, lease_new
-from tenure._core.queue cimport queue_free, queue_open, queue_pop_batch
+from tenure._core.posix cimport close
+from tenure._core.queue cimport queue_open, queue_pop_batch
 from tenure._core.state_machine cimport NativeMachine
 from tenure._core.wakeup cimport (
     loop_wakeup_arm,
@@ -54,7 +56,10 @@ from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_
 from tenure._host.redis_front cimport front_open
 from tenure._host.redis_types cimport FrontConfig, FrontGauges
 from tenure._host.snapshots cimport snapshots_load
-from tenure._host.waiter cimport Waiter, inbox_new, inbox_release, inbox_retain, waiter_new, waiter_release, waiter_wait
+from tenure._host.timekeeper cimport keeper_new
+from tenure._host.waiter cimport (
+    Waiter, inbox_new, inbox_release, inbox_retain, waiter_free, waiter_new, waiter_release, waiter_wait,
+)
 from tenure._kv.machine cimport KeyValueMachine
 from tenure._net.transport cimport TransportConfig, transport_add_peer, transport_port
 from tenure._raft.raft cimport raft_default_config, raft_new, raft_note_snapshot
@@ -62,7 +67,9 @@ from tenure._raft.state cimport RaftConfig
 from tenure._raft.types cimport MAX_MEMBERS, OK, Configuration, Entry, Snapshot
 from tenure._storage.directory cimport directory_open
 from tenure._storage.error cimport STORAGE_OK, StorageError, storage_exception
-from tenure._storage.wal cimport RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count
+from tenure._storage.wal cimport (
+    RecoveredGroup, wal_forget_recovered, wal_open, wal_recovered, wal_recovered_count, wal_torn_offset,
+)
 
 from tenure.errors import Closed, ForkedProcess, Overloaded
 
@@ -75,7 +82,6 @@ STEP_DOWN = SUBMIT_STEP_DOWN
 CAMPAIGN = SUBMIT_CAMPAIGN
 
 cdef enum:
-    APPLY_QUEUE = 65536
     INBOX = 65536
     WAIT_SLICE_NS = 50000000    # the main thread looks for signals this often while it waits
 
@@ -89,13 +95,13 @@ cdef int check_signals(Waiter* waiter) except -1:
 
 cdef tuple take_outcome(Waiter* waiter):
     """(code, index, term, leader, value); gives up the caller's reference."""
-    cdef tuple outcome
     cdef object value = None
-    if waiter.value != NULL:
-        value = PyBytes_FromStringAndSize(waiter.value.bytes(), waiter.value.size)
-    outcome = (waiter.code, waiter.index, waiter.term, waiter.leader, value)
-    waiter_release(waiter)
-    return outcome
+    try:
+        if waiter.value != NULL:
+            value = PyBytes_FromStringAndSize(waiter.value.bytes(), waiter.value.size)
+        return waiter.code, waiter.index, waiter.term, waiter.leader, value
+    finally:
+        waiter_release(waiter)
 
 
 @cython.final
@@ -105,7 +111,7 @@ cdef class CompletionInbox:
     def __cinit__(self):
         self.inbox = inbox_new()
         if self.inbox == NULL or not queue_open(&self.inbox.queue, INBOX) or loop_wakeup_open(&self.inbox.wakeup) != 0:
-            raise MemoryError("no memory for an inbox")
+            raise MemoryError("no memory, or no file descriptors left, for an inbox")
         loop_wakeup_arm(&self.inbox.wakeup)
 
     def __dealloc__(self):
@@ -207,6 +213,19 @@ class CoreError(Exception):
         self.kind, self.code, self.errno, self.path, self.offset = kind, code, errno_value, path, offset
 
 
+_hosts = weakref.WeakSet()      # of this process
+
+
+def _let_go_in_child() -> None:
+    cdef HostCore core
+    for core in list(_hosts):
+        core.let_go()
+    _hosts.clear()  # a child of this child closes nothing of its own parent's
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
 @cython.final
 cdef class HostCore:
     """One member of one group: its threads, its log on disk, its sockets."""
@@ -228,6 +247,7 @@ cdef class HostCore:
         cdef WalOptions wal
         cdef TransportConfig transport
         self.pid = os.getpid()
+        _hosts.add(self)
         self.member_id = member_id
         if len(cluster_id) != 16:
             raise ValueError("a cluster id has 16 bytes")
@@ -241,7 +261,7 @@ cdef class HostCore:
         transport.host_id = member_id
         self.host = host_new(&config)
         if self.host == NULL:
-            raise MemoryError("no memory for a host")
+            raise MemoryError("no memory, or no file descriptors left, for a host")
         self.open_log(directory, cluster_id, &wal)
         self.open_member(machine, &raft, voters, learners, wal.snapshot_every)
         self.open_network(addresses, &transport)
@@ -250,13 +270,21 @@ cdef class HostCore:
     cdef int open_log(self, str directory, bytes cluster_id, WalOptions* options) except -1:
         cdef StorageError error
         cdef bytes path = os.fsencode(directory)
+        cdef const char* name = path
+        cdef const uint8_t* cluster = cluster_id
         memset(&error, 0, sizeof(error))
-        self.host.directory = directory_open(path, cluster_id, self.member_id, options.sync, &error)
+        with nogil:
+            self.host.directory = directory_open(name, cluster, self.member_id, options.sync, &error)
         if self.host.directory == NULL:
             raise storage_exception(&error)
-        self.host.wal = wal_open(self.host.directory, options.segment_bytes, options.sync, &error)
+        with nogil:
+            self.host.wal = wal_open(self.host.directory, options.segment_bytes, options.sync, &error)
         if self.host.wal == NULL:
             raise storage_exception(&error)
+        if wal_torn_offset(self.host.wal):
+            logger.warning(
+                "member %d: %s ended in a batch that was never acknowledged; it was cut off at offset %d", self.member_id,
+                os.fsdecode(self.host.wal.path), wal_torn_offset(self.host.wal))
         return 0
 
     cdef int open_state(self, RecoveredGroup* found, Snapshot* chosen) except -1:
@@ -312,11 +340,13 @@ cdef class HostCore:
         m.snapshots.every = snapshot_every
         if machine is not None:
             m.machine = machine.take()
+            if isinstance(machine, KeyValueMachine):
+                self.host.keeper = keeper_new(m, (<KeyValueMachine>machine).store)
+                if self.host.keeper == NULL:
+                    raise MemoryError("no memory for a timekeeper")
         else:
-            if not queue_open(&self.apply_queue, APPLY_QUEUE):
-                raise MemoryError("no memory for a queue")
-            m.apply_queue = &self.apply_queue
-            m.apply_wakeup = &self.apply_wakeup
+            m.apply_queue = &self.host.shared.applies
+            m.apply_wakeup = &self.host.shared.applies_wakeup
         self.open_state(found, &chosen)
         if chosen.index:
             configuration = chosen.configuration
@@ -329,7 +359,7 @@ cdef class HostCore:
             chosen.index, m.lease, clock_now_ns())
         if m.raft == NULL:
             raise CoreError("raft", 2)
-        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index) != OK:
+        if chosen.index > m.raft.log.latest_snapshot.index and raft_note_snapshot(m.raft, chosen.index, NULL) != OK:
             raise CoreError("raft", 2)
         applied_publish(m.applied, chosen.index)
         wal_forget_recovered(self.host.wal)
@@ -349,6 +379,7 @@ cdef class HostCore:
         error = host_listen(self.host, config)
         if error != 0:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")
+        self.port = transport_port(self.host.transport)
         for id in sorted(addresses):
             if id != self.member_id:
                 address, port = addresses[id]
@@ -376,22 +407,19 @@ cdef class HostCore:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(
-            &config, self.host.epoll_fd, self.member, self.host.transport, (<KeyValueMachine>machine).store,
+            &config, self.host.epoll_fd, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
             int.from_bytes(os.urandom(8), "little"), &error)
         if self.host.front == NULL:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")
         return 0
 
     def __dealloc__(self):
-        if self.host == NULL:
-            return
+        if self.host == NULL or os is None or os.getpid() != self.pid:
+            return  # a forked child owns none of it: neither threads nor sockets, and it shares the parent's epoll
         if self.started:
-            if os is None or os.getpid() != self.pid:
-                return  # a forked child owns none of it: neither threads nor sockets
             with nogil:
                 host_stop(self.host, True)
         host_free(self.host)
-        queue_free(&self.apply_queue)
 
     # ---- life
 
@@ -419,7 +447,7 @@ cdef class HostCore:
         with nogil:
             host_stop(self.host, at_once)
         self.started = False
-        wakeup_notify(&self.apply_wakeup)
+        wakeup_notify(&self.host.shared.applies_wakeup)
 
     def hurry(self) -> None:
         """Make an end that another thread waits for in `close` come at once. Harmless at any other time after it."""
@@ -428,15 +456,24 @@ cdef class HostCore:
         self.host.shared.stopping.store(2, memory_order_release)
         loop_wakeup_notify(&self.host.shared.wakeup)
 
+    cdef void let_go(self) noexcept:
+        """In a forked child: close what would keep the directory locked and the ports taken after the parent's end.
+
+        Only what never changes while the host lives: the loop may have been at anything else in the moment of the fork.
+        """
+        if self.host == NULL or self.closed:
+            return
+        if self.host.directory != NULL:
+            close(self.host.directory.lock_fd)
+        if self.host.transport != NULL:
+            close(self.host.transport.listen_fd)
+        if self.host.front != NULL:
+            close(self.host.front.listen_fd)
+
     cdef int check_fork(self) except -1:
         if os.getpid() != self.pid:
             raise ForkedProcess("this process is a fork: the host belongs to its parent")
         return 0
-
-    @property
-    def port(self) -> int:
-        """Where peers reach this member."""
-        return 0 if self.host.transport == NULL else transport_port(self.host.transport)
 
     @property
     def redis_port(self) -> int | None:
@@ -472,21 +509,25 @@ cdef class HostCore:
     cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL:
         cdef Submission* s
         cdef Waiter* waiter
+        cdef Blob* payload = NULL
         self.check_fork()
+        if data is not None:
+            payload = blob_of(data)
         s = <Submission*>calloc(1, sizeof(Submission))
         waiter = waiter_new()
         if s == NULL or waiter == NULL:
+            blob_release(payload)
             free(s)
+            waiter_free(waiter)
             raise MemoryError("no memory for a submission")
         s.kind = kind
         s.group = self.member.group
         s.argument = argument
+        s.payload = payload
         s.waiter = waiter
         if inbox is not None:
             waiter.inbox = inbox_retain(inbox.inbox)
             waiter.tag = <void*>tag
-        if data is not None:
-            s.payload = blob_of(data)
         if not host_submit(self.host, s):
             s.waiter = NULL
             submission_free(s)
@@ -530,10 +571,10 @@ cdef class HostCore:
         cdef list entries
         cdef Entry* entry
         cdef size_t i
-        if queue_pop_batch(&self.apply_queue, &item, 1) == 0:
+        if queue_pop_batch(&self.host.shared.applies, &item, 1) == 0:
             with nogil:
-                wakeup_wait(&self.apply_wakeup, deadline_ns)
-            if queue_pop_batch(&self.apply_queue, &item, 1) == 0:
+                wakeup_wait(&self.host.shared.applies_wakeup, deadline_ns)
+            if queue_pop_batch(&self.host.shared.applies, &item, 1) == 0:
                 return None
         batch = <ApplyBatch*>item
         entries = []
@@ -573,7 +614,7 @@ cdef class HostCore:
                 submission_free(s)
                 return
             with nogil:
-                wakeup_wait(&self.apply_wakeup, clock_monotonic_ns() + 1000000)
+                wakeup_wait(&self.host.shared.applies_wakeup, clock_monotonic_ns() + 1000000)
 
     def fail(self, int code) -> None:
         """The state machine cannot go on: stop the member."""

@@ -16,6 +16,8 @@ struct HostThreads {
     LoopWakeup wakeup;
     Queue events;
     Wakeup events_wakeup;
+    Queue applies;
+    Wakeup applies_wakeup;
     pthread_t thread;
     std::atomic<uint32_t> stopping;
     std::atomic<uint64_t> passes, late_passes, missed_ticks;

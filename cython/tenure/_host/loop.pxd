@@ -11,6 +11,7 @@ from tenure._core.wakeup cimport LoopWakeup, Wakeup
 from tenure._host.member cimport Member
 from tenure._host.redis_types cimport Front
 from tenure._host.snapshotter cimport Snapshotter
+from tenure._host.timekeeper cimport Timekeeper
 from tenure._host.waiter cimport Waiter
 from tenure._host.writer cimport Writer
 from tenure._net.transport cimport Transport, TransportConfig
@@ -47,6 +48,8 @@ cdef extern from "tenure/_host/loop.hpp" namespace "tenure" nogil:
         LoopWakeup wakeup
         Queue events            # of Event*
         Wakeup events_wakeup
+        Queue applies           # of ApplyBatch*, for a state machine written in Python
+        Wakeup applies_wakeup
         pthread_t thread
         atomic[uint32_t] stopping       # 1 = graceful, 2 = at once
         atomic[uint64_t] passes
@@ -66,6 +69,7 @@ cdef struct Host:
     Directory* directory
     Wal* wal
     Writer* writer
+    Timekeeper* keeper          # null: the machine is not the native key-value store
     Front* front                # null: no Redis clients
     Snapshotter* snapshotter
     Vec[Member*] members        # sorted by group

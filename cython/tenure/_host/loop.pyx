@@ -54,7 +54,9 @@ from tenure._host.member cimport (
     OUTCOME_CLOSED,
     OUTCOME_FAILED,
     OUTCOME_UNKNOWN,
+    ApplyBatch,
     Member,
+    apply_batch_free,
     member_applied,
     member_due_ns,
     member_fail,
@@ -93,6 +95,7 @@ from tenure._host.snapshots cimport (
     snapshots_tick,
 )
 from tenure._host.snapshotter cimport SnapshotJob, snapshotter_start, snapshotter_stop, snapshotter_take_done
+from tenure._host.timekeeper cimport keeper_due_ns, keeper_end, keeper_free, keeper_propose, keeper_step, keeper_tick
 from tenure._host.waiter cimport Caller, waiter_answer
 from tenure._host.writer cimport WriteJob, writer_start, writer_stop, writer_take_done
 from tenure._net.transport cimport (
@@ -113,6 +116,7 @@ from tenure._storage.wal cimport wal_close
 cdef enum:
     SUBMISSIONS = 65536
     EVENTS = 4096
+    APPLIES = 1024              # batches handed to a Python state machine; more wait with the member and become one
     MAX_SUBMISSIONS = 1024      # taken a pass
     MAX_DONE = 256              # finished writes taken at once
     MAX_EPOLL = 64
@@ -144,6 +148,7 @@ cdef Host* host_new(const HostConfig* config) noexcept nogil:
         loop_wakeup_open(&host.shared.wakeup) != 0
         or not queue_open(&host.shared.submissions, SUBMISSIONS)
         or not queue_open(&host.shared.events, EVENTS)
+        or not queue_open(&host.shared.applies, APPLIES)
         or epoll_ctl(host.epoll_fd, EPOLL_CTL_ADD, host.shared.wakeup.descriptor, &event) != 0
     ):
         host_free(host)
@@ -231,7 +236,7 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
         member_fail(m, <int>s.argument, OUTCOME_UNKNOWN)
 
 
-cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
+cdef size_t take_proposals(Host* host, Member* m, Submission** taken, size_t count, int64_t now_ns) noexcept nogil:
     """The run of proposals for one group at the head of `taken` becomes one append. Returns how many."""
     cdef Blob* payloads[MAX_SUBMISSIONS]
     cdef Caller callers[MAX_SUBMISSIONS]
@@ -243,7 +248,10 @@ cdef size_t take_proposals(Member* m, Submission** taken, size_t count, int64_t 
         taken[run].payload = NULL
         taken[run].waiter = NULL
         run += 1
-    member_propose(m, payloads, callers, run, now_ns)
+    if host.keeper != NULL and host.keeper.member == m:
+        keeper_propose(host.keeper, payloads, callers, run, now_ns)
+    else:
+        member_propose(m, payloads, callers, run, now_ns)
     return run
 
 
@@ -264,7 +272,7 @@ cdef size_t take_submissions(Host* host) noexcept nogil:
             closed = m != NULL and m.raft.failed == OUTCOME_CLOSED
             waiter_answer(taken[i].waiter, OUTCOME_CLOSED if closed else OUTCOME_FAILED, 0, 0, 0, NULL)
         elif taken[i].kind == SUBMIT_PROPOSE:
-            run = take_proposals(m, taken + i, count - i, now_ns)
+            run = take_proposals(host, m, taken + i, count - i, now_ns)
         else:
             take_one(m, taken[i], now_ns)
         for k in range(i, i + run):
@@ -313,6 +321,8 @@ cdef bint process(Host* host) noexcept nogil:
     for i in range(host.members.size):
         more = member_process(host.members.data[i], now_ns, monotonic_ns + APPLY_NS) or more
         more = snapshots_step(host.members.data[i], monotonic_ns) or more
+    if host.keeper != NULL:
+        more = keeper_step(host.keeper, now_ns) or more
     transport_flush(host.transport)
     return more
 
@@ -325,6 +335,8 @@ cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
             for _n in range(count):
                 member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
             snapshots_tick(host.members.data[i], now_ns, monotonic_ns)
+    if host.keeper != NULL:
+        keeper_tick(host.keeper, now_ns, monotonic_ns)
     transport_tick(host.transport, monotonic_ns)
     if host.front != NULL:
         front_tick(host.front, monotonic_ns)
@@ -343,6 +355,8 @@ cdef int64_t rest_ticks(const Host* host, int64_t next_tick_ns) noexcept nogil:
         if m.raft.failed == OK:
             rest = min(rest, <int64_t>member_rest_ticks(m))
             due_ns = min(due_ns, member_due_ns(m, host.config.stall_limit_ns))
+    if host.keeper != NULL:
+        due_ns = min(due_ns, keeper_due_ns(host.keeper))
     if host.front != NULL:
         due_ns = min(due_ns, front_due_ns(host.front))
     if due_ns <= next_tick_ns:
@@ -425,6 +439,8 @@ cdef void hand_over(Host* host) noexcept nogil:
 cdef bint busy(Host* host) noexcept nogil:
     """Whether anything accepted is still on its way to an outcome."""
     cdef size_t i
+    if host.keeper != NULL and host.keeper.held.size != 0 and host.keeper.member.raft.failed == OK:
+        return True
     for i in range(host.members.size):
         if host.members.data[i].raft.failed == OK and (
             host.members.data[i].proposals_head < host.members.data[i].proposals.size
@@ -462,6 +478,8 @@ cdef void* loop_body(void* argument) noexcept nogil:
             member_fail(host.members.data[i], OUTCOME_CLOSED, OUTCOME_UNKNOWN)
     while take_submissions(host):
         pass
+    if host.keeper != NULL:
+        keeper_end(host.keeper)
     if host.front != NULL:
         front_flush(host.front)  # what the members' end answered; a client that is slow now does not get it
     return NULL
@@ -540,17 +558,22 @@ cdef void release_resources(Host* host) noexcept nogil:
 
 cdef void host_free(Host* host) noexcept nogil:
     cdef void* event
+    cdef void* batch
     cdef size_t i
     release_resources(host)
     front_free(host.front)
+    keeper_free(host.keeper)
     for i in range(host.members.size):
         member_release(host.members.data[i])
     host.members.release()
     if host.shared != NULL:
         while queue_pop_batch(&host.shared.events, &event, 1):
             free(event)
+        while queue_pop_batch(&host.shared.applies, &batch, 1):
+            apply_batch_free(<ApplyBatch*>batch)
         queue_free(&host.shared.submissions)
         queue_free(&host.shared.events)
+        queue_free(&host.shared.applies)
         loop_wakeup_close(&host.shared.wakeup)
         host_threads_free(host.shared)
     if host.epoll_fd >= 0:

@@ -52,6 +52,7 @@ cdef struct PendingProposal:
 cdef struct PendingRead:
     uint64_t read_id
     uint64_t index
+    int32_t code                # OK, or why it will not be confirmed
     bint confirmed
     uint64_t tick               # the member's `ticks` when it came
     Caller caller
@@ -146,7 +147,7 @@ cdef struct Member:
     MemberGauges* gauges
     Vec[PendingProposal] proposals
     size_t proposals_head
-    Vec[PendingRead] reads
+    Vec[PendingRead] reads      # in the order of their ids
     uint64_t ticks
     Vec[Outgoing] outgoing
     Vec[Entry] to_apply
@@ -165,7 +166,7 @@ cdef struct Member:
     bint stopped                # failed or closed, and everybody was told
 
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil
 cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept nogil
 cdef void member_receive(Member* m, Message* message, int64_t now_ns) noexcept nogil
 # Counts a lease that ended since the last look; before the messages that may bring a new one.

@@ -20,16 +20,17 @@ from tenure._core.blob cimport Blob, blob_release
 from tenure._core.clock cimport clock_monotonic_ns
 from tenure._core.lease cimport lease_close, lease_expiry_ns, lease_release, lease_valid
 from tenure._core.applied_index cimport applied_release
-from tenure._core.queue cimport PUSHED, queue_push
+from tenure._core.queue cimport PUSHED, queue_capacity, queue_push, queue_size
 from tenure._core.state_machine cimport PREFETCH_FAR, PREFETCH_NEAR
 from tenure._core.wakeup cimport wakeup_notify
 from tenure._host.snapshots cimport snapshots_adopt, snapshots_release, snapshots_rest
 from tenure._host.waiter cimport Caller, caller_answer
-from tenure._host.writer cimport WriteJob, write_job_free, writer_push
+from tenure._host.writer cimport WriteJob, write_job_free, writer_has_room, writer_push
 from tenure._net.transport cimport transport_send
 from tenure._raft.raft cimport (
     raft_appended,
     raft_applied,
+    raft_apply_conf_change,
     raft_fail,
     raft_free,
     raft_has_ready,
@@ -48,6 +49,7 @@ from tenure._raft.types cimport (
     ERR_MEMORY,
     ERR_OVERLOADED,
     ERR_STEPPED_DOWN,
+    ERR_TOO_LARGE,
     LEADER,
     OK,
     Entry,
@@ -102,28 +104,63 @@ cdef void publish_gauges(Member* m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------ inputs
 
-cdef void member_propose(Member* m, Blob** payloads, const Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
-    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
+cdef void note_proposals(Member* m, const Caller* callers, size_t count, uint64_t first) noexcept nogil:
+    """Remember who waits for the entries from `first` on; there is room. `proposals` stays in the order of the indexes.
+
+    A leader that lost its place and got it back may still wait at these indexes, and above, for entries of its former term.
+    They are no longer in its log, but may be in others', so what comes of them is not known before another entry is
+    committed in their place.
+    """
     cdef PendingProposal pending
+    cdef size_t left = m.proposals.size, to = m.proposals.size + count
+    m.proposals.size = to
+    pending.term = m.raft.term
+    while count:
+        to -= 1
+        if left > m.proposals_head and m.proposals.data[left - 1].index >= first + count:
+            left -= 1
+            m.proposals.data[to] = m.proposals.data[left]
+        else:
+            count -= 1
+            pending.index = first + count
+            pending.caller = callers[count]
+            m.proposals.data[to] = pending
+
+
+cdef size_t refuse_too_large(Member* m, Blob** payloads, Caller* callers, size_t count) noexcept nogil:
+    """The appended run is all or nothing, so what can never be appended leaves it first. Returns how many are left."""
+    cdef size_t i, kept = 0
+    for i in range(count):
+        if payloads[i].size > m.raft.config.max_message_bytes:
+            blob_release(payloads[i])
+            caller_answer(&callers[i], ERR_TOO_LARGE, 0, m.raft.term, m.raft.lead, NULL)
+        else:
+            payloads[kept] = payloads[i]
+            callers[kept] = callers[i]
+            kept += 1
+    return kept
+
+
+cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t count, int64_t now_ns) noexcept nogil:
+    """Propose a run of commands as one append; each waiter is answered by its own entry. Takes over the payloads."""
     cdef uint64_t first = 0
     cdef size_t i
     cdef int code
+    count = refuse_too_large(m, payloads, callers, count)
+    if count == 0:
+        return
     if m.unapplied_bytes > m.max_unapplied_bytes:
         code = ERR_OVERLOADED
     elif not m.proposals.reserve(m.proposals.size + count):
         code = ERR_OVERLOADED
     else:
-        code = raft_propose(m.raft, payloads, count, ENTRY_NORMAL, now_ns, &first)
+        code = raft_propose(m.raft, payloads, count, now_ns, &first)
     for i in range(count):
         blob_release(payloads[i])
         if code != OK:
             caller_answer(&callers[i], code, 0, m.raft.term, m.raft.lead, NULL)
-            continue
-        pending.index = first + i
-        pending.term = m.raft.term
-        pending.caller = callers[i]
-        m.proposals.push(pending)
     if code == OK:
+        note_proposals(m, callers, count, first)
         m.gauges.proposals.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
 
 
@@ -133,6 +170,7 @@ cdef void member_read(Member* m, const Caller* caller, int64_t now_ns) noexcept 
     read.read_id = m.next_read_id
     m.next_read_id += 1
     read.index = 0
+    read.code = OK
     read.confirmed = False
     read.tick = m.ticks
     read.caller = caller[0]
@@ -248,20 +286,49 @@ cdef bint write_out(Member* m, Ready* ready) noexcept nogil:
     return True
 
 
+cdef PendingRead* read_of(Member* m, uint64_t read_id) noexcept nogil:
+    """The pending read with this id: they stand in the order of their ids. Null: not there any more."""
+    cdef size_t low = 0, high = m.reads.size, middle
+    while low < high:
+        middle = (low + high) // 2
+        if m.reads.data[middle].read_id < read_id:
+            low = middle + 1
+        else:
+            high = middle
+    return &m.reads.data[low] if low < m.reads.size and m.reads.data[low].read_id == read_id else NULL
+
+
 cdef void take_reads(Member* m, Ready* ready) noexcept nogil:
-    """Confirmations come in the order of the requests, nearly always from the front."""
-    cdef size_t i, k
+    cdef PendingRead* read
+    cdef bint refused = False
+    cdef size_t i
     for i in range(ready.reads.size):
-        for k in range(m.reads.size):
-            if m.reads.data[k].read_id != ready.reads.data[i].read_id:
-                continue
-            if ready.reads.data[i].code == OK:
-                m.reads.data[k].confirmed = True
-                m.reads.data[k].index = ready.reads.data[i].index
-            else:
-                caller_answer(&m.reads.data[k].caller, ready.reads.data[i].code, 0, m.raft.term, m.raft.lead, NULL)
-                m.reads.remove(k)
-            break
+        read = read_of(m, ready.reads.data[i].read_id)
+        if read == NULL:
+            continue
+        if ready.reads.data[i].code == OK:
+            read.confirmed = True
+            read.index = ready.reads.data[i].index
+        else:
+            read.code = ready.reads.data[i].code
+            refused = True
+    if refused:
+        refuse_reads(m)
+
+
+cdef void refuse_reads(Member* m) noexcept nogil:
+    """Answer those that will not be confirmed any more, all in one go: there may be very many."""
+    cdef PendingRead read
+    cdef size_t i = 0, kept = 0
+    while i < m.reads.size:     # an answer may bring a new read at once, behind the others
+        read = m.reads.data[i]
+        i += 1
+        if read.code == OK:
+            m.reads.data[kept] = read
+            kept += 1
+        else:
+            caller_answer(&read.caller, read.code, 0, m.raft.term, m.raft.lead, NULL)
+    m.reads.size = kept
 
 
 cdef void answer_reads(Member* m) noexcept nogil:
@@ -295,16 +362,11 @@ cdef bint install(Member* m, const Snapshot* snapshot) noexcept nogil:
 
 cdef void drop_unconfirmed_reads(Member* m, uint64_t before_tick) noexcept nogil:
     """Their answers were lost, with the leader that they were sent to or on the way: callers ask again, under new ids."""
-    cdef uint64_t limit = m.next_read_id  # an answer may bring a new read at once
-    cdef PendingRead read
-    cdef size_t i = 0
-    while i < m.reads.size:
-        read = m.reads.data[i]
-        if read.confirmed or read.read_id >= limit or read.tick >= before_tick:
-            i += 1
-            continue
-        m.reads.remove(i)
-        caller_answer(&read.caller, ERR_STEPPED_DOWN, 0, m.raft.term, m.raft.lead, NULL)
+    cdef size_t i
+    for i in range(m.reads.size):
+        if not m.reads.data[i].confirmed and m.reads.data[i].tick < before_tick:
+            m.reads.data[i].code = ERR_STEPPED_DOWN
+    refuse_reads(m)
 
 
 cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
@@ -389,6 +451,9 @@ cdef void settle(Member* m, const Entry* entry, Blob* value) noexcept nogil:
 cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     """Publish, then answer."""
     cdef size_t i
+    # before the lease can cover what was applied
+    if m.machine.lead != NULL and m.raft.role == LEADER and m.raft.own_term_index != 0 and last >= m.raft.own_term_index:
+        m.machine.lead(m.machine.self, m.raft.term)
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
     for i in range(m.answers.size):
@@ -417,6 +482,15 @@ cdef inline void fetch(Member* m, size_t at, int stage) noexcept nogil:
             m.machine.prefetch(m.machine.self, entry.data.bytes(), entry.data.size, stage)
 
 
+cdef bint follow_change(Member* m, const Entry* entry, int64_t now_ns) noexcept nogil:
+    """A change of membership was committed. False when the member has failed over it.
+
+    A change that is impossible changes nothing, on any member; its proposer learns only that its entry was applied.
+    """
+    raft_apply_conf_change(m.raft, entry, now_ns)
+    return m.raft.failed == OK
+
+
 cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
     """Apply until nothing is left or the pass has used its time. True when entries are left."""
     cdef Entry* entry
@@ -431,7 +505,12 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         value = NULL
-        if entry.data != NULL and entry.kind == ENTRY_NORMAL:
+        if entry.kind != ENTRY_NORMAL:
+            if not follow_change(m, entry, now_ns):
+                m.apply_head -= 1
+                failed = True
+                break
+        elif entry.data != NULL:
             if not m.machine.apply(
                 m.machine.self, entry.index, entry.term, entry.data.bytes(), entry.data.size, &value
             ):
@@ -452,16 +531,19 @@ cdef bint apply_native(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept 
         drop_applied(m)
         finish_apply(m, last, now_ns)
     if failed:
-        member_fail(m, ERR_MEMORY, OUTCOME_UNKNOWN)
+        member_fail(m, m.raft.failed if m.raft.failed != OK else ERR_MEMORY, OUTCOME_UNKNOWN)
         return False
     return m.apply_head < m.to_apply.size
 
 
 cdef void hand_to_python(Member* m) noexcept nogil:
-    """Give what is newly committed to the thread that applies; the entries stay here until it says that they are applied."""
+    """Give what is newly committed to the thread that applies; the entries stay here until it says that they are applied.
+
+    While that thread is far behind, what gathers meanwhile becomes one batch, handed over when the next answer comes.
+    """
     cdef ApplyBatch* batch
     cdef bint enough
-    if m.handed == m.to_apply.size:
+    if m.handed == m.to_apply.size or queue_size(m.apply_queue) >= queue_capacity(m.apply_queue):
         return
     batch = <ApplyBatch*>calloc(1, sizeof(ApplyBatch))
     enough = batch != NULL
@@ -490,6 +572,8 @@ cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count
         entry = &m.to_apply.data[m.apply_head]
         m.apply_head += 1
         m.unapplied_bytes -= entry_bytes(entry)
+        if entry.kind != ENTRY_NORMAL:
+            follow_change(m, entry, now_ns)
         settle(m, entry, results[used] if used < count else NULL)
         used += 1
         last = entry.index
@@ -507,18 +591,19 @@ cdef void member_applied(Member* m, uint64_t index, Blob** results, size_t count
 cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
     cdef bint more = False
     # The disk may be behind: then what gathers meanwhile becomes one write when the next job is done.
-    while m.raft.failed == OK and m.writes_in_flight < MAX_WRITES_IN_FLIGHT and raft_has_ready(m.raft):
+    while m.raft.failed == OK and (
+            m.writes_in_flight < MAX_WRITES_IN_FLIGHT and writer_has_room(m.writer) and raft_has_ready(m.raft)):
         if not take_ready(m, now_ns):
             break
-        if m.machine.self == NULL:
-            hand_to_python(m)
-        elif apply_native(m, now_ns, deadline_ns):
+        if m.machine.self != NULL and apply_native(m, now_ns, deadline_ns):
             more = True
             break
     if m.raft.failed != OK:
         member_fail(m, m.raft.failed, OUTCOME_UNKNOWN)
         return False
-    if m.machine.self != NULL and m.apply_head < m.to_apply.size and not more:
+    if m.machine.self == NULL:
+        hand_to_python(m)
+    elif m.apply_head < m.to_apply.size and not more:
         more = apply_native(m, now_ns, deadline_ns)
     answer_reads(m)
     publish_gauges(m)

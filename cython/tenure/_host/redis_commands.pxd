@@ -8,6 +8,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport Slice
+from tenure._kv.read cimport Instant
 from tenure._kv.store cimport Store
 
 
@@ -51,26 +52,19 @@ cdef enum Judgement:
     READ_MEMORY = 2
     READ_FAILED = 3             # the store is lost
 
-cdef struct ReadInstant:
-    # At which instant a read judges expiry, and until when its judgement is everybody's: a key that ends behind `judged_ms`
-    # and not behind `open_ms` is undecided.
-    int64_t judged_ms
-    int64_t open_ms
-    int64_t now_ms              # for what is left of a life
-
 cdef struct ReadCounts:
     uint64_t found
     uint64_t absent
 
 
 cdef bint arity_fits(const RedisCommand* command, size_t count) noexcept nogil
-# `arguments` begin with the name. Relative lives count from `now_ms`, which is also the hint.
+# `arguments` begin with the name. Relative lives count from `now_ms`.
 cdef Translation translate_write(
     const RedisCommand* command, const Slice* arguments, uint32_t count, int64_t now_ms, Vec[char]* out,
     Blob** encoded) noexcept nogil
 # Any reply that needs no memory beyond `out`.
 cdef Judgement execute_read(
-    const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, const ReadInstant* instant,
+    const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, const Instant* instant,
     int32_t protocol, Vec[char]* out, ReadCounts* counts) noexcept nogil
 # What apply returned, as a reply.
 cdef bint reply_result(Vec[char]* out, Blob* result, int32_t protocol) noexcept nogil

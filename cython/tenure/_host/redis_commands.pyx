@@ -11,18 +11,20 @@ from libc.string cimport memcpy, strlen
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._kv.codec cimport (
-    COUNTER_BITS, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE, OP_APPEND, OP_DEL, OP_EXPIREAT,
+    EXPIRE_GT, EXPIRE_LT, EXPIRE_NX, EXPIRE_XX, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE, OP_APPEND, OP_DEL, OP_EXPIREAT,
     OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY, OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_BYTES, RESULT_ERROR,
     RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX, Opcode, Result, Slice, command_new,
     result_read,
 )
-from tenure._kv.store cimport STORE_ABSENT, STORE_FOUND, Store, StoreCode, store_get, store_size
+from tenure._kv.read cimport Instant, store_look, store_size
+from tenure._kv.store cimport STORE_ABSENT, STORE_FOUND, STORE_UNDECIDED, Store, StoreCode
 from tenure._net.resp cimport (
     reply_array, reply_bulk, reply_error, reply_integer, reply_nil, reply_raw, resp_integer, resp_is,
 )
 
 cdef enum:
     SHOWN_BYTES = 128           # of what was asked for, in an error
+    MOST_REPLY_BYTES = 64 << 20 # of several values in one reply
 
 
 # ------------------------------------------------------------------------------------------------------------ errors
@@ -101,9 +103,9 @@ cdef Translation replied(bint enough) noexcept nogil:
 # ------------------------------------------------------------------------------------------------------------ writes
 
 cdef Translation encode(
-        Opcode opcode, uint16_t flags, int64_t now_ms, int64_t until_ms, const Slice* arguments, uint32_t count,
-        Blob** encoded) noexcept nogil:
-    encoded[0] = command_new(opcode, flags, <uint64_t>now_ms << COUNTER_BITS, until_ms, arguments, count)
+        Opcode opcode, uint16_t flags, int64_t until_ms, const Slice* arguments, uint32_t count, Blob** encoded) noexcept nogil:
+    """The hint comes when it is proposed."""
+    encoded[0] = command_new(opcode, flags, 0, until_ms, arguments, count)
     return TRANSLATED if encoded[0] != NULL else TRANSLATION_MEMORY
 
 
@@ -164,7 +166,7 @@ cdef Translation translate_set(
             return replied(error(out, b"ERR value is not an integer or out of range"))
         if not life_to_instant(amount, seconds, relative, now_ms, &until_ms):
             return replied(invalid_expire(out, command))
-    return encode(OP_SET, flags, now_ms, until_ms, arguments + 1, 2, encoded)
+    return encode(OP_SET, flags, until_ms, arguments + 1, 2, encoded)
 
 
 cdef Translation translate_setex(
@@ -177,7 +179,35 @@ cdef Translation translate_setex(
         return replied(invalid_expire(out, command))
     pair[0] = arguments[1]
     pair[1] = arguments[3]
-    return encode(OP_SET, 0, now_ms, until_ms, pair, 2, encoded)
+    return encode(OP_SET, 0, until_ms, pair, 2, encoded)
+
+
+cdef Translation expire_flags(
+        const Slice* arguments, uint32_t count, uint16_t* flags, Vec[char]* out) noexcept nogil:
+    """TRANSLATED: `flags` are those of the words behind the instant."""
+    cdef char text[192]
+    cdef size_t size
+    cdef uint32_t i
+    flags[0] = 0
+    for i in range(3, count):
+        if is_word(&arguments[i], b"nx"):
+            flags[0] |= EXPIRE_NX
+        elif is_word(&arguments[i], b"xx"):
+            flags[0] |= EXPIRE_XX
+        elif is_word(&arguments[i], b"gt"):
+            flags[0] |= EXPIRE_GT
+        elif is_word(&arguments[i], b"lt"):
+            flags[0] |= EXPIRE_LT
+        else:
+            size = append(text, 0, b"ERR Unsupported option ", 23)
+            size = append(
+                text, size, arguments[i].data, cut(arguments[i].data, min(arguments[i].size, <uint32_t>SHOWN_BYTES)))
+            return replied(reply_error(out, text, size))
+    if flags[0] & EXPIRE_NX and flags[0] != EXPIRE_NX:
+        return replied(error(out, b"ERR NX and XX, GT or LT options at the same time are not compatible"))
+    if flags[0] & EXPIRE_GT and flags[0] & EXPIRE_LT:
+        return replied(error(out, b"ERR GT and LT options at the same time are not compatible"))
+    return TRANSLATED
 
 
 cdef Translation translate_expire(
@@ -186,12 +216,10 @@ cdef Translation translate_expire(
     cdef bint seconds = command.id == CMD_EXPIRE or command.id == CMD_EXPIREAT
     cdef int64_t base_ms = now_ms if command.id == CMD_EXPIRE or command.id == CMD_PEXPIRE else 0
     cdef int64_t amount = 0
-    cdef char text[192]
-    cdef size_t size
-    if count > 3:
-        size = append(text, 0, b"ERR Unsupported option ", 23)
-        size = append(text, size, arguments[3].data, cut(arguments[3].data, min(arguments[3].size, <uint32_t>SHOWN_BYTES)))
-        return replied(reply_error(out, text, size))
+    cdef uint16_t flags = 0
+    cdef Translation translation = expire_flags(arguments, count, &flags, out)
+    if translation != TRANSLATED:
+        return translation
     if not resp_integer(arguments[2].data, arguments[2].size, &amount):
         return replied(error(out, b"ERR value is not an integer or out of range"))
     if seconds:
@@ -201,11 +229,11 @@ cdef Translation translate_expire(
     if amount > INT64_MAX - base_ms:
         return replied(invalid_expire(out, command))
     # An instant in the past ends the key at once; zero would mean that it never ends.
-    return encode(OP_EXPIREAT, 0, now_ms, max(amount + base_ms, <int64_t>1), arguments + 1, 1, encoded)
+    return encode(OP_EXPIREAT, flags, max(amount + base_ms, <int64_t>1), arguments + 1, 1, encoded)
 
 
 cdef Translation translate_number(
-        const RedisCommand* command, const Slice* arguments, int64_t now_ms, Vec[char]* out, Blob** encoded) noexcept nogil:
+        const RedisCommand* command, const Slice* arguments, Vec[char]* out, Blob** encoded) noexcept nogil:
     cdef Slice pair[2]
     cdef int64_t delta = 1
     if command.id == CMD_INCRBY or command.id == CMD_DECRBY:
@@ -218,7 +246,7 @@ cdef Translation translate_number(
     pair[0] = arguments[1]
     pair[1].data = <const char*>&delta
     pair[1].size = sizeof(delta)
-    return encode(OP_INCRBY, 0, now_ms, 0, pair, 2, encoded)
+    return encode(OP_INCRBY, 0, 0, pair, 2, encoded)
 
 
 cdef Translation translate_write(
@@ -228,7 +256,7 @@ cdef Translation translate_write(
     if id == CMD_SET:
         return translate_set(command, arguments, count, now_ms, out, encoded)
     if id == CMD_INCR or id == CMD_DECR or id == CMD_INCRBY or id == CMD_DECRBY:
-        return translate_number(command, arguments, now_ms, out, encoded)
+        return translate_number(command, arguments, out, encoded)
     if id == CMD_SETEX or id == CMD_PSETEX:
         return translate_setex(command, arguments, now_ms, out, encoded)
     if id == CMD_EXPIRE or id == CMD_PEXPIRE or id == CMD_EXPIREAT or id == CMD_PEXPIREAT:
@@ -236,22 +264,22 @@ cdef Translation translate_write(
     if id == CMD_MSET:
         if count % 2 == 0:
             return replied(wrong_arity(out, command.name, NULL, 0))
-        return encode(OP_MSET, 0, now_ms, 0, arguments + 1, count - 1, encoded)
+        return encode(OP_MSET, 0, 0, arguments + 1, count - 1, encoded)
     if id == CMD_FLUSHALL or id == CMD_FLUSHDB:
         if count > 2 or (count == 2 and not is_word(&arguments[1], b"sync") and not is_word(&arguments[1], b"async")):
             return replied(error(out, b"ERR syntax error"))
-        return encode(OP_FLUSHALL, 0, now_ms, 0, NULL, 0, encoded)
+        return encode(OP_FLUSHALL, 0, 0, NULL, 0, encoded)
     if id == CMD_DEL or id == CMD_UNLINK:
-        return encode(OP_DEL, 0, now_ms, 0, arguments + 1, count - 1, encoded)
+        return encode(OP_DEL, 0, 0, arguments + 1, count - 1, encoded)
     if id == CMD_APPEND:
-        return encode(OP_APPEND, 0, now_ms, 0, arguments + 1, 2, encoded)
+        return encode(OP_APPEND, 0, 0, arguments + 1, 2, encoded)
     if id == CMD_GETSET:
-        return encode(OP_GETSET, 0, now_ms, 0, arguments + 1, 2, encoded)
+        return encode(OP_GETSET, 0, 0, arguments + 1, 2, encoded)
     if id == CMD_SETNX:
-        return encode(OP_SETNX, 0, now_ms, 0, arguments + 1, 2, encoded)
+        return encode(OP_SETNX, 0, 0, arguments + 1, 2, encoded)
     if id == CMD_GETDEL:
-        return encode(OP_GETDEL, 0, now_ms, 0, arguments + 1, 1, encoded)
-    return encode(OP_PERSIST, 0, now_ms, 0, arguments + 1, 1, encoded)
+        return encode(OP_GETDEL, 0, 0, arguments + 1, 1, encoded)
+    return encode(OP_PERSIST, 0, 0, arguments + 1, 1, encoded)
 
 
 cdef bint reply_result(Vec[char]* out, Blob* blob, int32_t protocol) noexcept nogil:
@@ -284,10 +312,9 @@ cdef struct Reading:
     RedisCommandId id
     Vec[char]* out
     const Slice* arguments
-    const ReadInstant* instant
+    const Instant* instant
     int32_t protocol
     bint enough
-    bint undecided
     int64_t start
     int64_t end
 
@@ -295,9 +322,6 @@ cdef struct Reading:
 cdef void found(void* context, const char* value, uint32_t size, int64_t expires_ms) noexcept nogil:
     """Under the shard's lock: append the reply."""
     cdef Reading* r = <Reading*>context
-    if expires_ms != 0 and expires_ms <= r.instant.open_ms:
-        r.undecided = True
-        return
     if r.id == CMD_GET or r.id == CMD_MGET:
         r.enough = reply_bulk(r.out, value, size)
     elif r.id == CMD_STRLEN:
@@ -355,7 +379,7 @@ cdef bint absent(Reading* r) noexcept nogil:
 
 
 cdef Judgement execute_read(
-        const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, const ReadInstant* instant,
+        const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, const Instant* instant,
         int32_t protocol, Vec[char]* out, ReadCounts* counts) noexcept nogil:
     cdef Reading reading
     cdef StoreCode code
@@ -368,7 +392,6 @@ cdef Judgement execute_read(
     reading.instant = instant
     reading.protocol = protocol
     reading.enough = True
-    reading.undecided = False
     if command.id == CMD_DBSIZE:
         return READ_DONE if reply_integer(out, <int64_t>store_size(store)) else READ_MEMORY
     if command.id == CMD_GETRANGE:
@@ -380,7 +403,7 @@ cdef Judgement execute_read(
     if command.id == CMD_MGET and not reply_array(out, keys):
         return READ_MEMORY
     for i in range(1, keys + 1):
-        code = store_get(store, arguments[i].data, arguments[i].size, instant.judged_ms, found, &reading)
+        code = store_look(store, arguments[i].data, arguments[i].size, instant, found, &reading)
         if code == STORE_FOUND:
             counts.found += 1
             existing += 1
@@ -389,10 +412,13 @@ cdef Judgement execute_read(
             reading.enough = reading.enough and absent(&reading)
         else:
             out.size = size_before
-            return READ_FAILED
-        if reading.undecided or not reading.enough:
+            return READ_UNDECIDED if code == STORE_UNDECIDED else READ_FAILED
+        if not reading.enough:
             out.size = size_before
-            return READ_UNDECIDED if reading.undecided else READ_MEMORY
+            return READ_MEMORY
+        if out.size - size_before > MOST_REPLY_BYTES and i < keys:
+            out.size = size_before
+            return READ_DONE if error(out, b"ERR the reply would be too large: ask for fewer keys at once") else READ_MEMORY
     if command.id == CMD_EXISTS and not reply_integer(out, existing):
         return READ_MEMORY
     return READ_DONE

@@ -4,14 +4,15 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from tenure._host.member cimport Member
 from tenure._host.redis_types cimport Front, FrontConfig
+from tenure._host.timekeeper cimport Timekeeper
 from tenure._kv.store cimport Store
 from tenure._net.transport cimport Transport
 
 # Listens; before the loop starts. Copies what the configuration points to and takes a reference to the store. Null with an
 # errno in `failure`.
 cdef Front* front_open(
-    const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Store* store, uint64_t incarnation,
-    int* failure) noexcept nogil
+    const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Timekeeper* keeper, Store* store,
+    uint64_t incarnation, int* failure) noexcept nogil
 # After the loop has ended, before transport and member go: closes every socket and gives up what is under way. Its gauges
 # can be read until it is freed.
 cdef void front_close(Front* f) noexcept nogil
@@ -24,7 +25,7 @@ cdef void front_serve(Front* f, int64_t monotonic_ns) noexcept nogil
 # After apply: replies leave. True: something is left to do at once.
 cdef bint front_flush(Front* f) noexcept nogil
 cdef void front_tick(Front* f, int64_t monotonic_ns) noexcept nogil
-# The instant of CLOCK_MONOTONIC at which a tick is wanted next; 0: at once.
+# The instant of CLOCK_MONOTONIC at which a tick is wanted next; 0: at once, INT64_MAX: none as things stand.
 cdef int64_t front_due_ns(const Front* f) noexcept nogil
 # No new clients; what is under way goes on.
 cdef void front_stop(Front* f) noexcept nogil

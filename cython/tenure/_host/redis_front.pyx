@@ -11,7 +11,7 @@ has passed. A client that breaks the protocol is told so, and closed once it had
 no time.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset, strlen
 from libcpp.atomic cimport memory_order_relaxed
@@ -26,26 +26,28 @@ from tenure._core.posix cimport (
 from tenure._core.vec cimport Vec
 from tenure._host.redis_commands cimport (
     CMD_AUTH, CMD_HELLO, CMD_QUIT, KIND_READ, KIND_SESSION, READ_DONE, READ_FAILED, READ_UNDECIDED, TRANSLATED,
-    TRANSLATION_REPLIED, Judgement, ReadInstant, RedisCommand, Translation, arity_fits, error, execute_read,
+    TRANSLATION_REPLIED, Judgement, RedisCommand, Translation, arity_fits, error, execute_read,
     redis_command_find, translate_write, unknown_command, wrong_arity,
 )
 from tenure._host.redis_ops cimport (
-    OP_REFUSED, leader_instant, op_mark, op_new, op_propose, op_read, op_settle, ops_applied, ops_begin, ops_data,
-    ops_drain, ops_forget, ops_release, ops_submit, ops_tick, ops_unreachable, ops_waiting,
+    OP_REFUSED, op_mark, op_new, op_propose, op_read, op_settle, ops_applied, ops_data, ops_drain,
+    ops_drainable, ops_forget, ops_release, ops_submit, ops_tick, ops_unreachable, ops_waiting,
 )
 from tenure._host.redis_session cimport session_execute
 from tenure._host.redis_types cimport (
     OP_IS_READ, OP_IS_WRITE, REDIS_TOKEN_TAG, Client, Op, OpKind, front_gauges_free, front_gauges_new,
 )
+from tenure._host.timekeeper cimport keeper_now
 from tenure._kv.codec cimport Slice
+from tenure._kv.read cimport READ_LED, Instant, store_instant
 from tenure._kv.store cimport store_release, store_retain
 from tenure._net.resp cimport (
     RESP_ERROR, RESP_MORE, RESP_REQUEST, RespState, reply_error, resp_is, resp_next, resp_parse, resp_release,
     resp_wanted,
 )
 from tenure._net.socket cimport (
-    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_WR,
-    SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, TCP_NODELAY,
+    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL, SHUT_RDWR,
+    SHUT_WR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, TCP_NODELAY,
     accept4, addrinfo, bind, freeaddrinfo, getaddrinfo, getsockname, htons, listen, ntohs, recv, send, setsockopt,
     shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
 )
@@ -147,7 +149,9 @@ cdef void client_close(Front* f, Client* c) noexcept nogil:
     """Its memory stays until the lists of this pass are done with it."""
     if c.fd < 0:
         return
-    watch(f, EPOLL_CTL_DEL, c.fd, 0, 0)     # not left to close(): a forked child may share the socket
+    # neither is left to close(): a forked child may share the socket
+    watch(f, EPOLL_CTL_DEL, c.fd, 0, 0)
+    shutdown(c.fd, SHUT_RDWR)
     close(c.fd)
     c.fd = -1
     ops_forget(f, c)
@@ -285,8 +289,8 @@ cdef char* copy_of(const char* text, size_t size) noexcept nogil:
 
 
 cdef Front* front_open(
-        const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Store* store, uint64_t incarnation,
-        int* failure) noexcept nogil:
+        const FrontConfig* config, int epoll_fd, Member* member, Transport* transport, Timekeeper* keeper, Store* store,
+        uint64_t incarnation, int* failure) noexcept nogil:
     cdef Front* f = <Front*>calloc(1, sizeof(Front))
     failure[0] = ENOMEM
     if f == NULL:
@@ -296,6 +300,7 @@ cdef Front* front_open(
     f.epoll_fd = epoll_fd
     f.member = member
     f.transport = transport
+    f.keeper = keeper
     f.store = store_retain(store)
     f.incarnation = incarnation
     f.accepting = True
@@ -347,6 +352,7 @@ cdef void front_stop(Front* f) noexcept nogil:
     f.stopping = True
     if f.listen_fd >= 0:
         watch(f, EPOLL_CTL_DEL, f.listen_fd, 0, 0)
+        shutdown(f.listen_fd, SHUT_RDWR)
         close(f.listen_fd)
         f.listen_fd = -1
 
@@ -420,7 +426,7 @@ cdef bint execute_under_way(
     if c.ops:
         out = &f.refusal
     translation = translate_write(
-        command, arguments, count, f.now_ms, out, &encoded)
+        command, arguments, count, f.keeper.now_ms, out, &encoded)
     if translation == TRANSLATION_REPLIED and c.ops == 0:
         return True
     op = op_new(f, c, OP_IS_WRITE, command)
@@ -438,13 +444,13 @@ cdef bint execute_under_way(
 cdef bint execute_read_here(
         Front* f, Client* c, const RedisCommand* command, const Slice* arguments, uint32_t count) noexcept nogil:
     """Under the lease, if there is one. False: it has to be confirmed otherwise."""
-    cdef ReadInstant instant
+    cdef Instant instant
     cdef Judgement judgement
     cdef Op* op
-    if f.led_term != f.member.raft.term or fence(f.member.lease, f.member.applied) < 0:
+    if fence(f.member.lease, f.member.applied) < 0:
         f.gauges.lease_misses.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
         return False
-    leader_instant(f, &instant)
+    instant = store_instant(f.store, READ_LED, f.keeper.now_ms)
     judgement = execute_read(command, arguments, count, f.store, &instant, c.protocol, &c.output, &f.counts)
     if judgement == READ_DONE:
         f.gauges.lease_hits.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
@@ -613,7 +619,7 @@ cdef void flush_client(Front* f, Client* c) noexcept nogil:
     if c.at_end and c.ops == 0 and unsent(c) == 0 and not c.request_waits and not c.ready:
         client_close(f, c)
         return
-    if c.request_waits and c.ops == 0:
+    if (c.request_waits and c.ops == 0) or ops_drainable(f, c):
         mark_ready(f, c)
     if may_read(f, c) and not could_read and (c.readable or c.input_head < c.input.size):
         mark_ready(f, c)
@@ -658,7 +664,7 @@ cdef void front_serve(Front* f, int64_t monotonic_ns) noexcept nogil:
     cdef Client* c
     cdef int64_t until_ns
     f.pass_ns = monotonic_ns
-    ops_begin(f)
+    keeper_now(f.keeper)
     if count:
         until_ns = clock_monotonic_ns() + SERVE_NS
         while i < count:
@@ -671,7 +677,7 @@ cdef void front_serve(Front* f, int64_t monotonic_ns) noexcept nogil:
             if c.ready:
                 f.ready.data[kept] = c
                 kept += 1
-            if (i & 15) == 0 and clock_monotonic_ns() > until_ns:
+            if clock_monotonic_ns() > until_ns:
                 break
         # Those whose turn did not come stand before those that had theirs.
         rotate(f, kept, i)
@@ -753,7 +759,7 @@ cdef void front_tick(Front* f, int64_t monotonic_ns) noexcept nogil:
 cdef int64_t front_due_ns(const Front* f) noexcept nogil:
     if (not f.accepting and f.listen_fd >= 0) or f.lingering_count or f.forwards_count:
         return 0
-    return f.collect_at_ns if f.oldest == NULL else min(f.collect_at_ns, f.oldest.deadline_ns)
+    return INT64_MAX if f.oldest == NULL else f.oldest.deadline_ns
 
 
 cdef void front_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
-from tenure._host.redis_commands cimport ReadInstant, RedisCommand
+from tenure._host.redis_commands cimport RedisCommand
 from tenure._host.redis_types cimport Client, Front, Op, OpKind
 from tenure._kv.codec cimport Slice
 from tenure._net.transport cimport Transport
@@ -24,30 +24,26 @@ cdef enum OpCode:
 cdef Op* op_new(Front* f, Client* client, OpKind kind, const RedisCommand* command) noexcept nogil
 # The outcome is final: the client is told when the pass ends.
 cdef void op_settle(Op* op, int32_t code) noexcept nogil
-# Appends the replies of all that is settled at the head of the client's queue.
+# Appends the replies of what is settled at the head of the client's queue, as far as its output has room.
 cdef bint ops_drain(Front* f, Client* client) noexcept nogil
+cdef bint ops_drainable(const Front* f, const Client* client) noexcept nogil
 # The client is gone.
 cdef void ops_forget(Front* f, Client* client) noexcept nogil
 cdef void ops_release(Front* f) noexcept nogil
 
 # Takes over the command.
 cdef bint op_propose(Front* f, Op* op, Blob* command) noexcept nogil
-# Copies what was asked; the read is run once a quorum has confirmed this pass's ReadIndex.
+# Copies what was asked; the read is run when its turn comes and a quorum has confirmed this pass's ReadIndex.
 cdef bint op_read(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil
 # The same for a read that met a key of which nobody can say yet whether it has ended.
 cdef bint op_mark(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil
 
-# Before a pass serves clients: the clock, and what a new leader inherits.
-cdef void ops_begin(Front* f) noexcept nogil
 # At the end of a pass's serving: proposes, forwards, asks for a ReadIndex. True: something is left for the next pass.
 cdef void ops_submit(Front* f) noexcept nogil
 # After apply.
 cdef void ops_applied(Front* f) noexcept nogil
 cdef bint ops_waiting(const Front* f) noexcept nogil
 cdef void ops_tick(Front* f, int64_t monotonic_ns) noexcept nogil
-
-# At which instant a read under the lease judges expiry.
-cdef void leader_instant(Front* f, ReadInstant* instant) noexcept nogil
 
 cdef void ops_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil
 cdef void ops_unreachable(Front* f, uint64_t peer) noexcept nogil

@@ -6,31 +6,32 @@ answers; each request carries this process's incarnation and an id that is never
 meets another request. A write is sent once: nothing here repeats one. What was handed to the log or to the leader and
 not answered within the time limit is unknown, and its reply says so; what was not is refused, and its reply says that.
 
-Expiry has one clock, the group's: reads judge it at instants below a ceiling that is in the log, and a new leader
-begins above the ceiling that it inherits. A read that meets a key whose end lies between what the log has settled and
-what a clock shows puts a mark into the log, and judges by the mark's timestamp. Such reads are few: those of a key's
+A read that is confirmed is run when its turn to be answered comes, into the client's output, so that what a slow client
+has asked for takes no memory before it takes it. A read that meets a key of which nobody can say yet whether it has ended
+(`tenure/_kv/read.pyx`) puts a mark into the log, and judges by the mark's timestamp. Such reads are few: those of a key's
 last moment.
 
 Callbacks from the member note outcomes; they never call the member.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from tenure._core.blob cimport Blob, blob_new, blob_release
-from tenure._core.clock cimport clock_now_ns, clock_wall_ms
+from tenure._core.clock cimport clock_now_ns
 from tenure._core.vec cimport Vec
 from tenure._host.member cimport (
-    OUTCOME_CLOSED, OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_OK, OUTCOME_UNKNOWN, Member, member_propose, member_read,
+    OUTCOME_CLOSED, OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_OK, OUTCOME_UNKNOWN, Member, member_read,
 )
 from tenure._host.redis_commands cimport (
-    READ_DONE, READ_FAILED, READ_UNDECIDED, Judgement, ReadInstant, RedisCommand, error, execute_read, reply_result,
+    READ_DONE, READ_FAILED, READ_UNDECIDED, Judgement, RedisCommand, error, execute_read, reply_result,
 )
-from tenure._host.redis_types cimport OP_IS_WRITE, Collect, Forward, Mark, Proposal, ReadBatch, RemoteOp
+from tenure._host.redis_types cimport OP_IS_READ, OP_IS_WRITE, Forward, Mark, Proposal, ReadBatch, RemoteOp
+from tenure._host.timekeeper cimport CEILING_AHEAD_MS, keeper_leads, keeper_propose
 from tenure._host.waiter cimport Caller, Completion
-from tenure._kv.codec cimport COUNTER_BITS, OP_CEILING, OP_COLLECT, Slice, command_new, command_stamp
-from tenure._kv.store cimport store_ceiling_ts, store_find_expired, store_last_commit_ts, store_read_ms, store_size
+from tenure._kv.codec cimport OP_CEILING, Slice, command_new
+from tenure._kv.read cimport READ_CONFIRMED, READ_LED, READ_SETTLED, Instant, ReadBasis, store_instant
 from tenure._net.resp cimport reply_raw
 from tenure._net.transport cimport transport_send_data
 from tenure._raft.types cimport (
@@ -41,10 +42,7 @@ from tenure._raft.types cimport (
 from libcpp.atomic cimport memory_order_relaxed
 
 cdef enum:
-    CEILING_AHEAD_MS = 1000         # how far ahead a leader moves the ceiling: what its successor may have to skip
-    COLLECT_EVERY_NS = 100000000
-    COLLECT_KEYS = 200              # of one command
-    COLLECT_STEPS = 2000            # buckets looked at each time
+    PROPOSALS_BYTES = 64 << 20      # of one pass, or held until a new leader may propose
     FORWARD_HEAD_BYTES = 16
     ANSWER_HEAD_BYTES = 40
 
@@ -77,7 +75,6 @@ cdef Op* op_new(Front* f, Client* client, OpKind kind, const RedisCommand* comma
     op.client = client
     op.kind = kind
     op.command = command
-    op.deadline_ns = f.pass_ns + f.config.time_limit_ns
     op.queued = True
     if client.last == NULL:
         client.first = op
@@ -86,13 +83,20 @@ cdef Op* op_new(Front* f, Client* client, OpKind kind, const RedisCommand* comma
     client.last = op
     client.ops += 1
     client.ops_kind = kind
+    op_link(op)
+    return op
+
+
+cdef void op_link(Op* op) noexcept nogil:
+    """At the end of the list of deadlines, with the latest of all."""
+    cdef Front* f = op.front
+    op.deadline_ns = f.pass_ns + f.config.time_limit_ns
     op.older = f.newest
     if f.newest == NULL:
         f.oldest = op
     else:
         f.newest.newer = op
     f.newest = op
-    return op
 
 
 cdef void op_free(Op* op) noexcept nogil:
@@ -143,11 +147,27 @@ cdef bint op_returned(Op* op) noexcept nogil:
 
 
 cdef bint append_reply(Op* op, Vec[char]* out, int32_t protocol) noexcept nogil:
-    if op.code != OUTCOME_OK and op.code != OP_REFUSED:
-        return reply_code(out, op)
-    if op.kind == OP_IS_WRITE and op.code == OUTCOME_OK:
-        return reply_result(out, op.value, protocol)
-    return reply_raw(out, op.reply.data, op.reply.size)
+    """Not for a read that has to be run."""
+    if op.code == OP_REFUSED:
+        return reply_raw(out, op.reply.data, op.reply.size)
+    return reply_result(out, op.value, protocol) if op.code == OUTCOME_OK else reply_code(out, op)
+
+
+cdef bint run_read(Front* f, Client* client, Op* op) noexcept nogil:
+    """The state here is confirmed for this read. False without memory; the op is unsettled again when it met a key in doubt."""
+    cdef Instant instant = store_instant(f.store, <ReadBasis>op.basis, f.keeper.now_ms)
+    cdef Judgement judgement = execute_read(
+        op.command, <const Slice*>op.request, op.arguments, f.store, &instant, client.protocol, &client.output, &f.counts)
+    if judgement == READ_DONE:
+        return True
+    if judgement == READ_FAILED:
+        op.code = OUTCOME_FAILED
+        return reply_code(&client.output, op)
+    if judgement != READ_UNDECIDED:
+        return False
+    op.settled = False
+    op_link(op)
+    return join_mark(f, op)
 
 
 cdef bint reply_code(Vec[char]* out, const Op* op) noexcept nogil:
@@ -182,14 +202,24 @@ cdef bint reply_code(Vec[char]* out, const Op* op) noexcept nogil:
     return error(out, b"ERR the command was refused: it was not executed")
 
 
+cdef bint ops_drainable(const Front* f, const Client* client) noexcept nogil:
+    return client.first != NULL and client.first.settled and (
+        client.output.size - client.output_head < f.config.max_output_bytes)
+
+
 cdef bint ops_drain(Front* f, Client* client) noexcept nogil:
     cdef Op* op
     cdef bint enough = True
-    while client.first != NULL and client.first.settled:
+    while ops_drainable(f, client) and enough:
         op = client.first
         if op.code == OUTCOME_UNKNOWN:
             f.gauges.unknown_outcomes.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
-        enough = enough and append_reply(op, &client.output, client.protocol)
+        if op.kind == OP_IS_READ and op.code == OUTCOME_OK:
+            enough = run_read(f, client, op)
+            if not op.settled:
+                break
+        else:
+            enough = append_reply(op, &client.output, client.protocol)
         client.first = op.next
         if client.first == NULL:
             client.last = NULL
@@ -271,7 +301,15 @@ cdef bint propose_later(Front* f, Blob* command, Completion* completion) noexcep
     cdef Proposal proposal
     proposal.command = command
     proposal.completion = completion
-    return f.proposals.push(proposal)
+    if f.proposals_bytes + command.size > PROPOSALS_BYTES or not f.proposals.push(proposal):
+        return False
+    f.proposals_bytes += command.size
+    return True
+
+
+cdef void proposals_clear(Front* f) noexcept nogil:
+    f.proposals.clear()
+    f.proposals_bytes = 0
 
 
 cdef bint op_propose(Front* f, Op* op, Blob* command) noexcept nogil:
@@ -293,12 +331,7 @@ cdef void answer_all(Front* f, int32_t code) noexcept nogil:
         blob_release(f.proposals.data[i].command)
         f.proposals.data[i].completion.done(
             f.proposals.data[i].completion, code, 0, f.member.raft.term, f.member.raft.lead, NULL)
-    f.proposals.clear()
-
-
-cdef bint leads_fully(const Member* m) noexcept nogil:
-    """Leader, with the entry that opened its term applied: it knows what it inherited."""
-    return m.raft.role == LEADER and m.raft.own_term_index != 0 and m.raft.log.applied >= m.raft.own_term_index
+    proposals_clear(f)
 
 
 cdef bint given_up(Completion* completion) noexcept nogil:
@@ -311,7 +344,6 @@ cdef void propose_here(Front* f) noexcept nogil:
     cdef size_t i
     cdef Completion* completion
     cdef Blob* command
-    cdef uint64_t hint_ts = <uint64_t>f.now_ms << COUNTER_BITS
     f.payloads.clear()
     f.callers.clear()
     if not f.payloads.reserve(f.proposals.size) or not f.callers.reserve(f.proposals.size):
@@ -327,14 +359,13 @@ cdef void propose_here(Front* f) noexcept nogil:
             continue
         if completion.done == write_done:
             (<Op*>completion).proposed = True
-        command_stamp(command.bytes(), hint_ts)
         caller.completion = completion
         f.payloads.push(command)
         f.callers.push(caller)
-    f.proposals.clear()
+    proposals_clear(f)
     if f.payloads.size:
         f.gauges.writes.fetch_add(f.payloads.size, memory_order_relaxed)  # relaxed: statistics
-        member_propose(f.member, f.payloads.data, f.callers.data, f.payloads.size, clock_now_ns())
+        keeper_propose(f.keeper, f.payloads.data, f.callers.data, f.payloads.size, clock_now_ns())
 
 
 cdef void propose_there(Front* f, uint64_t leader) noexcept nogil:
@@ -350,7 +381,7 @@ cdef void propose_there(Front* f, uint64_t leader) noexcept nogil:
         else:
             forward(f, proposal, leader)
         blob_release(proposal.command)
-    f.proposals.clear()
+    proposals_clear(f)
 
 
 cdef void propose(Front* f) noexcept nogil:
@@ -360,7 +391,7 @@ cdef void propose(Front* f) noexcept nogil:
     if m.raft.failed != OK or m.stopped:
         answer_all(f, OUTCOME_CLOSED if m.raft.failed == OUTCOME_CLOSED or f.stopping else OUTCOME_FAILED)
     elif m.raft.role == LEADER:
-        if leads_fully(m):
+        if keeper_leads(f.keeper):
             propose_here(f)
     elif m.raft.lead != NO_MEMBER:
         propose_there(f, m.raft.lead)
@@ -513,23 +544,6 @@ cdef void ops_unreachable(Front* f, uint64_t peer) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------- reads
 
-cdef int64_t ms_of(uint64_t timestamp) noexcept nogil:
-    return <int64_t>(timestamp >> COUNTER_BITS)
-
-
-cdef void leader_instant(Front* f, ReadInstant* instant) noexcept nogil:
-    instant.judged_ms = store_read_ms(f.store, f.now_ms)
-    instant.open_ms = f.now_ms
-    instant.now_ms = max(f.now_ms, instant.judged_ms)
-
-
-cdef void follower_instant(Front* f, ReadInstant* instant) noexcept nogil:
-    """What the log has settled; the leader may have served reads at any instant up to the ceiling."""
-    instant.judged_ms = ms_of(store_last_commit_ts(f.store))
-    instant.open_ms = max(f.now_ms, ms_of(store_ceiling_ts(f.store)))
-    instant.now_ms = max(f.now_ms, instant.judged_ms)
-
-
 cdef bint copy_request(Op* op, const Slice* arguments, uint32_t count) noexcept nogil:
     cdef size_t bytes = count * sizeof(Slice)
     cdef Slice* slices
@@ -543,7 +557,8 @@ cdef bint copy_request(Op* op, const Slice* arguments, uint32_t count) noexcept 
     slices = <Slice*>op.request
     at = op.request + count * sizeof(Slice)
     for i in range(count):
-        memcpy(at, arguments[i].data, arguments[i].size)
+        if arguments[i].size != 0:
+            memcpy(at, arguments[i].data, arguments[i].size)
         slices[i].data = at
         slices[i].size = arguments[i].size
         at += arguments[i].size
@@ -551,35 +566,17 @@ cdef bint copy_request(Op* op, const Slice* arguments, uint32_t count) noexcept 
     return True
 
 
-cdef void run_read(Op* op, const ReadInstant* instant) noexcept nogil:
-    """The state here is confirmed for this read."""
-    cdef Front* f = op.front
-    cdef Judgement judgement = execute_read(
-        op.command, <const Slice*>op.request, op.arguments, f.store, instant, op.client.protocol, &op.reply, &f.counts)
-    if judgement == READ_DONE:
-        op_settle(op, OUTCOME_OK)
-    elif judgement == READ_FAILED:
-        op_settle(op, OUTCOME_FAILED)
-    elif judgement != READ_UNDECIDED or not join_mark(f, op):
-        op_settle(op, ERR_MEMORY)
-
-
 cdef void batch_settle(ReadBatch* batch, int32_t code) noexcept nogil:
     cdef Front* f = batch.front
-    cdef ReadInstant instant
+    cdef uint8_t basis = READ_LED if keeper_leads(f.keeper) else READ_CONFIRMED
     cdef size_t i
-    if f.led_term == f.member.raft.term and leads_fully(f.member):
-        leader_instant(f, &instant)
-    else:
-        follower_instant(f, &instant)
     for i in range(batch.ops.size):
         if not op_returned(batch.ops.data[i]):
             continue
-        if code != OUTCOME_OK:
-            op_settle(batch.ops.data[i], code)
-        else:
+        if code == OUTCOME_OK:
+            batch.ops.data[i].basis = basis
             f.gauges.read_index_reads.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
-            run_read(batch.ops.data[i], &instant)
+        op_settle(batch.ops.data[i], code)
     batch.ops.release()
     free(batch)
 
@@ -641,21 +638,13 @@ cdef bint op_mark(Front* f, Op* op, const Slice* arguments, uint32_t count) noex
 
 cdef void mark_settle(Mark* mark, int32_t code) noexcept nogil:
     """`code` OK: the mark is applied here, and its timestamp settles every key that has ended before it."""
-    cdef Front* f = mark.front
-    cdef ReadInstant instant
     cdef size_t i
-    instant.judged_ms = ms_of(store_last_commit_ts(f.store))
-    instant.open_ms = 0
-    instant.now_ms = instant.judged_ms
+    if code == OUTCOME_UNKNOWN or code == OUTCOME_LOST:
+        code = OP_TIMED_OUT                               # a read has no effect that could be unknown
     for i in range(mark.ops.size):
-        if not op_returned(mark.ops.data[i]):
-            continue
-        if code == OUTCOME_OK:
-            run_read(mark.ops.data[i], &instant)
-        else:
-            # A read has no effect that could be unknown.
-            op_settle(
-                mark.ops.data[i], <int32_t>OP_TIMED_OUT if code == OUTCOME_UNKNOWN or code == OUTCOME_LOST else code)
+        if op_returned(mark.ops.data[i]):
+            mark.ops.data[i].basis = READ_SETTLED
+            op_settle(mark.ops.data[i], code)
     mark.ops.release()
     free(mark)
 
@@ -680,8 +669,8 @@ cdef void submit_mark(Front* f) noexcept nogil:
         return
     f.mark = NULL
     if f.member.raft.role == LEADER:
-        until_ms = f.now_ms + CEILING_AHEAD_MS
-    command = command_new(OP_CEILING, 0, <uint64_t>f.now_ms << COUNTER_BITS, until_ms, NULL, 0)
+        until_ms = f.keeper.now_ms + CEILING_AHEAD_MS
+    command = command_new(OP_CEILING, 0, 0, until_ms, NULL, 0)
     if command == NULL or not propose_later(f, command, &mark.completion):
         blob_release(command)
         mark_settle(mark, ERR_MEMORY)
@@ -689,61 +678,7 @@ cdef void submit_mark(Front* f) noexcept nogil:
     f.gauges.marks.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
 
 
-# -------------------------------------------------------------------------------------------------- what has expired
-
-cdef void collect_key(void* context, const char* key, uint32_t size, int64_t expires_ms) noexcept nogil:
-    """Under a shard's lock: copy the key, its size before it."""
-    cdef Vec[char]* keys = <Vec[char]*>context
-    if keys.reserve(keys.size + 4 + size):
-        memcpy(keys.data + keys.size, &size, 4)
-        memcpy(keys.data + keys.size + 4, key, size)
-        keys.size += 4 + size
-
-
-cdef void collected(
-        Completion* completion, int32_t code, uint64_t index, uint64_t term, uint64_t leader, Blob* value) noexcept nogil:
-    blob_release(value)
-    (<Collect*>completion).busy = False
-
-
-cdef void collect(Front* f) noexcept nogil:
-    """A leader removes what has expired and nobody asks for any more."""
-    cdef Slice slices[COLLECT_KEYS]
-    cdef Vec[char]* keys = &f.refusal
-    cdef uint32_t count = 0
-    cdef size_t at = 0
-    cdef Blob* command
-    if f.collect.busy or not leads_fully(f.member) or store_size(f.store) == 0:
-        return
-    keys.clear()
-    f.collect_cursor = store_find_expired(
-        f.store, f.collect_cursor, f.now_ms, COLLECT_KEYS, COLLECT_STEPS, collect_key, keys)
-    while at < keys.size and count < COLLECT_KEYS:
-        memcpy(&slices[count].size, keys.data + at, 4)
-        slices[count].data = keys.data + at + 4
-        at += 4 + slices[count].size
-        count += 1
-    if count == 0:
-        return
-    command = command_new(OP_COLLECT, 0, <uint64_t>f.now_ms << COUNTER_BITS, 0, slices, count)
-    if command == NULL:
-        return
-    f.collect.completion.done = collected
-    f.collect.busy = propose_later(f, command, &f.collect.completion)
-    if not f.collect.busy:
-        blob_release(command)
-
-
 # ------------------------------------------------------------------------------------------------------------ passes
-
-cdef void ops_begin(Front* f) noexcept nogil:
-    cdef Member* m = f.member
-    f.now_ms = max(f.now_ms, clock_wall_ms())
-    if m.raft.role == LEADER and f.led_term != m.raft.term and leads_fully(m):
-        # Above every instant at which an earlier leader may have served a read.
-        f.now_ms = max(f.now_ms, ms_of(store_ceiling_ts(f.store)) + 1, ms_of(store_last_commit_ts(f.store)))
-        f.led_term = m.raft.term
-
 
 cdef void ops_submit(Front* f) noexcept nogil:
     submit_mark(f)
@@ -766,7 +701,7 @@ cdef void ops_applied(Front* f) noexcept nogil:
 cdef bint ops_waiting(const Front* f) noexcept nogil:
     """Something that the next pass should submit."""
     return f.mark != NULL or f.reads != NULL or (f.proposals.size != 0 and (
-        f.member.raft.role != LEADER or leads_fully(f.member)))
+        f.member.raft.role != LEADER or keeper_leads(f.keeper)))
 
 
 cdef void ops_tick(Front* f, int64_t monotonic_ns) noexcept nogil:
@@ -779,6 +714,3 @@ cdef void ops_tick(Front* f, int64_t monotonic_ns) noexcept nogil:
         for slot in range(<uint32_t>f.forwards.size):
             if f.forwards.data[slot].completion != NULL and f.forwards.data[slot].deadline_ns <= monotonic_ns:
                 forward_done(f, slot, OUTCOME_UNKNOWN, 0, 0, NULL)
-    if monotonic_ns >= f.collect_at_ns:
-        f.collect_at_ns = monotonic_ns + COLLECT_EVERY_NS
-        collect(f)

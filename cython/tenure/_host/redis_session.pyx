@@ -16,7 +16,7 @@ from tenure._host.redis_commands cimport (
     KIND_WRITE, REDIS_COMMANDS, REDIS_COMMANDS_COUNT, error, redis_command_find, wrong_arity,
 )
 from tenure._host.redis_types cimport NAME_BYTES
-from tenure._kv.store cimport store_size
+from tenure._kv.read cimport store_expiring, store_size
 from tenure._net.resp cimport (
     reply_array, reply_bulk, reply_error, reply_integer, reply_map, reply_nil, reply_raw, reply_set, reply_simple,
     reply_text, resp_format, resp_integer, resp_is,
@@ -498,8 +498,11 @@ cdef bint put_info(Front* f, Vec[char]* text, const Slice* arguments, uint32_t c
     if wanted(arguments, count, b"keyspace"):
         enough = enough and heading(text, b"# Keyspace\r\n")
         if store_size(f.store):
-            enough = enough and put_text(text, b"db0:keys=") and put_number(text, <int64_t>store_size(f.store)) and put_text(
-                text, b",expires=0,avg_ttl=0\r\n")
+            enough = (
+                enough and put_text(text, b"db0:keys=") and put_number(text, <int64_t>store_size(f.store))
+                and put_text(text, b",expires=") and put_number(text, <int64_t>store_expiring(f.store))
+                and put_text(text, b",avg_ttl=0\r\n")
+            )
     return enough
 
 

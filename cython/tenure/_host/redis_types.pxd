@@ -13,6 +13,7 @@ from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._host.member cimport Member
 from tenure._host.redis_commands cimport ReadCounts, RedisCommand
+from tenure._host.timekeeper cimport Timekeeper
 from tenure._host.waiter cimport Caller, Completion
 from tenure._kv.codec cimport Slice
 from tenure._kv.store cimport Store
@@ -40,10 +41,11 @@ cdef struct Op:
     bint outstanding                # a completion, a read batch or a mark refers to it
     bint proposed                   # it left this front end: without an answer its outcome is unknown
     bint settled                    # `code` and what follows are final
+    uint8_t basis                   # ReadBasis of a read that is settled as OUTCOME_OK: it is run when its turn comes
     int32_t code                    # Code or Outcome
     uint64_t leader                 # a hint that came with the code
     Blob* value                     # result of a write; owned
-    Vec[char] reply                 # of a read, or of a request that was refused while others were under way
+    Vec[char] reply                 # of a request that was refused while others were under way
     const RedisCommand* command
     char* request                   # of a read: its slices and their bytes, one allocation; owned
     uint32_t arguments
@@ -113,11 +115,6 @@ cdef struct Mark:
     uint64_t index                  # where it stands, once it is known
     Vec[Op*] ops
 
-cdef struct Collect:
-    # The command that removes what has expired: one at a time.
-    Completion completion
-    bint busy
-
 cdef struct FrontConfig:
     const char* address             # numeric
     uint32_t port
@@ -159,6 +156,7 @@ cdef struct Front:
     uint32_t port
     Member* member
     Transport* transport
+    Timekeeper* keeper
     Store* store                    # a reference of its own
     FrontGauges* gauges
     uint64_t incarnation            # of this process, in what it forwards
@@ -179,6 +177,7 @@ cdef struct Front:
     Op* newest
     Op* free_ops
     Vec[Proposal] proposals         # of this pass, or held until a new leader may propose
+    uint64_t proposals_bytes
     Vec[Blob*] payloads             # the same as the member takes them
     Vec[Caller] callers
     Vec[char] refusal               # scratch
@@ -189,11 +188,6 @@ cdef struct Front:
     Vec[uint32_t] free_forwards
     uint32_t forwards_count
     int64_t pass_ns                 # CLOCK_MONOTONIC of the pass
-    int64_t now_ms                  # wall clock, monotone, above everything that this group has served
-    uint64_t led_term               # the term whose inherited ceiling `now_ms` has passed
-    uint64_t collect_cursor
-    int64_t collect_at_ns
-    Collect collect
     ReadCounts counts
     uint64_t counted_found
     uint64_t counted_absent

@@ -218,9 +218,8 @@ cdef int written(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nog
     if job.snapshot.index > m.snapshots.latest.index:
         m.snapshots.previous = m.snapshots.latest
         m.snapshots.latest = job.snapshot
-        if raft_note_snapshot(m.raft, job.snapshot.index) == OK:
-            # the configuration is the one at the cut, whatever was applied since
-            memcpy(&m.raft.log.latest_snapshot.configuration, &job.snapshot.configuration, sizeof(Configuration))
+        # the configuration is the one at the cut, whatever was applied since
+        raft_note_snapshot(m.raft, job.snapshot.index, &job.snapshot.configuration)
         m.snapshots.compact_to = may_forget(m)
         # relaxed: statistics
         m.gauges.snapshots.fetch_add(1, memory_order_relaxed)
@@ -435,11 +434,18 @@ cdef void discard(Member* m, SnapshotJob* job) noexcept nogil:
 
 cdef bint snapshots_adopt(Member* m, const Snapshot* snapshot) noexcept nogil:
     cdef bint adopted
+    cdef SnapshotJob* job
     if m.snapshots.load == NULL or m.snapshots.loaded.index != snapshot.index or (
             m.snapshots.loaded.term != snapshot.term):
         return False
     adopted = m.machine.load_adopt(m.machine.self, m.snapshots.load) == MACHINE_OK
-    m.machine.load_close(m.snapshots.load)
+    job = <SnapshotJob*>calloc(1, sizeof(SnapshotJob))
+    if job == NULL:
+        m.machine.load_close(m.snapshots.load)
+    else:
+        job.machine = m.machine
+        job.load = m.snapshots.load     # with what the machine held before: a lot to free
+        discard(m, job)
     m.snapshots.load = NULL
     m.snapshots.latest = snapshot[0]
     memset(&m.snapshots.previous, 0, sizeof(Snapshot))      # the log does not reach it any more

@@ -18,6 +18,7 @@ struct Snapshotter {
     LoopWakeup* loop;
     const void* directory;
     pthread_t thread;
+    size_t in_flight;
     std::atomic<uint32_t> stopping;
 };
 

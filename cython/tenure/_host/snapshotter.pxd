@@ -46,6 +46,7 @@ cdef extern from "tenure/_host/snapshotter.hpp" namespace "tenure" nogil:
         LoopWakeup* loop
         const void* directory   # const Directory*
         pthread_t thread
+        size_t in_flight        # pushed and not taken back, but for JOB_DISCARD; the loop's
         atomic[uint32_t] stopping
 
     Snapshotter* snapshotter_new() noexcept

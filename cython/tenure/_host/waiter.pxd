@@ -27,6 +27,7 @@ cdef extern from "tenure/_host/waiter.hpp" namespace "tenure" nogil:
         void* tag                   # the caller's own
 
     Waiter* waiter_new() noexcept   # two references
+    void waiter_free(Waiter* waiter) noexcept       # one that nobody else knows; null is fine
     Inbox* inbox_new() noexcept     # one reference
     Inbox* inbox_retain(Inbox* inbox) noexcept
 

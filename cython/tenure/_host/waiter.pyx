@@ -15,7 +15,6 @@ from tenure._core.wakeup cimport loop_wakeup_close, loop_wakeup_notify
 
 
 cdef extern from "tenure/_host/waiter.hpp" namespace "tenure" nogil:
-    void waiter_free(Waiter* waiter) noexcept
     void inbox_free(Inbox* inbox) noexcept
 
 

@@ -18,6 +18,7 @@ struct Writer {
     LoopWakeup* loop;
     void* wal;
     pthread_t thread;
+    size_t in_flight;
     std::atomic<uint32_t> stopping;
     std::atomic<uint64_t> batches;
     std::atomic<uint64_t> jobs;

@@ -30,6 +30,7 @@ cdef extern from "tenure/_host/writer.hpp" namespace "tenure" nogil:
         atomic[int64_t] busy_since_ns   # CLOCK_MONOTONIC when the running write began; 0 = idle
         Wakeup wakeup
         LoopWakeup* loop
+        size_t in_flight        # pushed and not taken back; the loop's
         void* wal               # Wal*; touched by the writer's thread only
         pthread_t thread
         atomic[uint32_t] stopping
@@ -39,8 +40,9 @@ cdef extern from "tenure/_host/writer.hpp" namespace "tenure" nogil:
 
 
 cdef Writer* writer_start(Wal* wal, LoopWakeup* loop) noexcept nogil    # null without memory or thread; does not own `wal`
-# The loop. Takes over the job. False when the queue is full: the caller keeps it and stops producing.
+# The loop. Takes over the job. False when as many are under way as there may be: the caller keeps it and stops producing.
 cdef bint writer_push(Writer* writer, WriteJob* job) noexcept nogil
+cdef bint writer_has_room(const Writer* writer) noexcept nogil     # for a Ready's job, and a few beside it
 cdef size_t writer_take_done(Writer* writer, WriteJob** jobs, size_t limit) noexcept nogil
 cdef void write_job_free(WriteJob* job) noexcept nogil
 # Writes what was pushed, ends the thread and joins it. Jobs done and not taken are freed.

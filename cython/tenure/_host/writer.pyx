@@ -17,7 +17,8 @@ from tenure._storage.error cimport STORAGE_OK
 from tenure._storage.wal cimport Wal, wal_add, wal_add_snapshot, wal_flush
 
 cdef enum:
-    MAX_JOBS = 4096     # per queue; the loop produces at most this many Readys before one is acknowledged
+    MAX_JOBS = 4096     # under way at once, of all groups; so neither queue is ever full
+    SPARED_JOBS = 1024  # of them, for what is no Ready
 
 
 cdef void write_job_free(WriteJob* job) noexcept nogil:
@@ -66,7 +67,7 @@ cdef void* writer_body(void* argument) noexcept nogil:
         writer.jobs.fetch_add(count, memory_order_relaxed)  # relaxed: statistics
         for i in range(count):
             jobs[i].code = code
-            queue_push(&writer.done, jobs[i])  # as large as `todo` and what one batch holds: never full
+            queue_push(&writer.done, jobs[i])  # holds all that are under way: never full
         loop_wakeup_notify(writer.loop)
 
 
@@ -76,10 +77,8 @@ cdef Writer* writer_start(Wal* wal, LoopWakeup* loop) noexcept nogil:
         return NULL
     writer.wal = wal
     writer.loop = loop
-    if not queue_open(&writer.todo, MAX_JOBS) or not queue_open(&writer.done, 4 * MAX_JOBS):
-        writer_free(writer)
-        return NULL
-    if thread_start(&writer.thread, b"tenure-log", 0, writer_body, writer) != 0:
+    if not queue_open(&writer.todo, MAX_JOBS) or not queue_open(&writer.done, MAX_JOBS) or thread_start(
+            &writer.thread, b"tenure-log", 0, writer_body, writer) != 0:
         queue_free(&writer.todo)
         queue_free(&writer.done)
         writer_free(writer)
@@ -88,14 +87,21 @@ cdef Writer* writer_start(Wal* wal, LoopWakeup* loop) noexcept nogil:
 
 
 cdef bint writer_push(Writer* writer, WriteJob* job) noexcept nogil:
-    if queue_push(&writer.todo, job) != PUSHED:
+    if writer.in_flight >= MAX_JOBS or queue_push(&writer.todo, job) != PUSHED:
         return False
+    writer.in_flight += 1
     wakeup_notify(&writer.wakeup)
     return True
 
 
 cdef size_t writer_take_done(Writer* writer, WriteJob** jobs, size_t limit) noexcept nogil:
-    return queue_pop_batch(&writer.done, <void**>jobs, limit)
+    cdef size_t count = queue_pop_batch(&writer.done, <void**>jobs, limit)
+    writer.in_flight -= count
+    return count
+
+
+cdef bint writer_has_room(const Writer* writer) noexcept nogil:
+    return writer.in_flight < MAX_JOBS - SPARED_JOBS
 
 
 cdef void writer_stop(Writer* writer) noexcept nogil:

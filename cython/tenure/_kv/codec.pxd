@@ -1,7 +1,13 @@
 """Commands as bytes in the log, and results as bytes on the way back. Pure functions, any thread.
 
 A command: version (1 byte), opcode (1), flags (2), number of arguments (4), the proposer's hint (8), an instant (8), then each
-argument as its size (4) and its bytes; everything little-endian. `command_check` is what stands between the log and the
+argument as its size (4) and its bytes; everything little-endian. What a version's opcodes and flags once meant they mean for
+ever, for logs outlive programs: what is added gets a number or a bit that was refused before. A member that does not know it
+refuses the command and so parts from those that do, hence additions are used only once all members know them:
+
+    version 1: opcodes 1 to 15; EXPIRE_* of OP_EXPIREAT came later
+
+`command_check` is what stands between the log and the
 store: it accepts exactly the commands below, so that nothing behind it meets a surprise. The instants were computed by the
 proposer; apply never looks at a clock.
 
@@ -32,7 +38,7 @@ cdef enum Opcode:
     OP_APPEND = 7       # key value -> the size now
     OP_INCRBY = 8       # key delta (8 bytes, signed) -> the number now, or NOT_AN_INTEGER or OVERFLOW
     OP_CAS = 9          # key expected value; until; SET_KEEPTTL, CAS_ABSENT -> 1 when it matched and was set, else 0
-    OP_EXPIREAT = 10    # key; until -> 1, or 0 without such a key
+    OP_EXPIREAT = 10    # key; until; EXPIRE_* -> 1, or 0 without such a key or when the flags forbid it
     OP_PERSIST = 11     # key -> 1 when an expiry was taken away, else 0
     OP_FLUSHALL = 12    # -> ok
     OP_COLLECT = 13     # key... -> how many had expired at this command's timestamp, and are removed
@@ -45,6 +51,13 @@ cdef enum:
     SET_GET = 4
     SET_KEEPTTL = 8
     CAS_ABSENT = 16     # `expected` (empty) stands for no key
+
+# Of OP_EXPIREAT. A key that never ends counts as ending after every other. NX goes with no other, GT not with LT.
+cdef enum:
+    EXPIRE_NX = 32      # only a key that never ends
+    EXPIRE_XX = 64      # only a key that ends
+    EXPIRE_GT = 128     # only when it ends later than before
+    EXPIRE_LT = 256     # only when it ends earlier than before
 
 # Hints are hybrid timestamps: milliseconds << 16 | counter, below 2^63, so that the next one always exists.
 cdef enum:

@@ -65,6 +65,12 @@ cdef void command_stamp(char* command, uint64_t hint_ts) noexcept nogil:
     save[uint64_t](command + 8, hint_ts)
 
 
+cdef bint expiry_flags_agree(uint16_t flags) noexcept nogil:
+    if flags & ~(EXPIRE_NX | EXPIRE_XX | EXPIRE_GT | EXPIRE_LT):
+        return False
+    return not (flags & EXPIRE_NX and flags != EXPIRE_NX) and flags & (EXPIRE_GT | EXPIRE_LT) != (EXPIRE_GT | EXPIRE_LT)
+
+
 cdef bint shape_fits(const Command* command) noexcept nogil:
     """Whether number of arguments, flags and instant are what the opcode allows."""
     cdef uint32_t n = command.count
@@ -75,10 +81,10 @@ cdef bint shape_fits(const Command* command) noexcept nogil:
                 and (flags & (SET_NX | SET_XX)) != (SET_NX | SET_XX) and not (has_until and flags & SET_KEEPTTL))
     if command.opcode == OP_CAS:
         return n == 3 and (flags & ~(SET_KEEPTTL | CAS_ABSENT)) == 0 and not (has_until and flags & SET_KEEPTTL)
+    if command.opcode == OP_EXPIREAT:
+        return n == 1 and has_until and expiry_flags_agree(flags)
     if flags != 0:
         return False
-    if command.opcode == OP_EXPIREAT:
-        return n == 1 and has_until
     if command.opcode == OP_CEILING:
         return n == 0 and has_until
     if has_until:
@@ -397,9 +403,17 @@ def encode_cas(
     return encode(OP_CAS, [key, expected or b"", value], hint_ts, flags, until_ms)
 
 
-def encode_expireat(bytes key not None, until_ms: int, *, hint_ts: int) -> bytes:
-    """End the key at an instant; one that has passed ends it at once."""
-    return encode(OP_EXPIREAT, [key], hint_ts, 0, max(until_ms, 1))
+def encode_expireat(
+    bytes key not None, until_ms: int, *, hint_ts: int, bint nx=False, bint xx=False, bint gt=False, bint lt=False
+) -> bytes:
+    """End the key at an instant; one that has passed ends it at once.
+
+    Only if it never ends (`nx`), if it does (`xx`), if it ends later (`gt`) or earlier (`lt`) than before.
+    """
+    cdef uint16_t flags = EXPIRE_NX * nx | EXPIRE_XX * xx | EXPIRE_GT * gt | EXPIRE_LT * lt
+    if not expiry_flags_agree(flags):
+        raise ValueError("nx goes with none of the others, gt not with lt")
+    return encode(OP_EXPIREAT, [key], hint_ts, flags, max(until_ms, 1))
 
 
 def encode_persist(bytes key not None, *, hint_ts: int) -> bytes:

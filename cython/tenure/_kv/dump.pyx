@@ -16,17 +16,17 @@ for each item size of key (4), size of value (4), expiry (8), commit timestamp (
 nothing.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memmove
 from libcpp.atomic cimport memory_order_acquire, memory_order_relaxed, memory_order_release
 
 from tenure._kv.codec cimport VALUE_LIMIT_BYTES
+from tenure._kv.read cimport store_ceiling_ts, store_state_hash
 from tenure._kv.store cimport (
-    STORE_FAILED, STORE_FOUND, StoreCode, store_ceiling_ts, store_insert, store_new, store_publish, store_release,
-    store_retain, store_state_hash
+    STORE_FAILED, STORE_FOUND, StoreCode, store_insert, store_new, store_publish, store_release, store_retain
 )
-from tenure._kv.table cimport SHARDS, Pool, Shard, Table, pool_return, table_free_some
+from tenure._kv.table cimport SHARDS, Pool, Shard, Table, pool_return, table_free
 
 cdef enum:
     DUMP_VERSION = 1
@@ -130,10 +130,8 @@ cdef void free_kept(Pool* pool, Item* retained, Table* live, Table* old) noexcep
         following = retained.next
         pool_return(pool, retained)
         retained = following
-    if live.buckets != NULL:
-        table_free_some(pool, live, <uint64_t> -1, True)
-    if old.buckets != NULL:
-        table_free_some(pool, old, <uint64_t> -1, True)
+    table_free(pool, live, True)
+    table_free(pool, old, True)
 
 
 cdef bint step(Dump* dump, Vec[char]* out) noexcept nogil:
@@ -276,8 +274,7 @@ cdef LoadCode load_feed(Load* load, const char* bytes, size_t size) noexcept nog
         memcpy(&load.ceiling_ts, load.pending.data + 24, 8)
         memcpy(&load.count, load.pending.data + 32, 8)
         memcpy(&load.state_hash, load.pending.data + 40, 8)
-        if memcmp(load.pending.data, DUMP_NAME, 8) != 0 or version != DUMP_VERSION or (
-                load.commit_ts > <uint64_t> INT64_MAX):
+        if memcmp(load.pending.data, DUMP_NAME, 8) != 0 or version != DUMP_VERSION:
             return LOAD_MALFORMED
         load.head_read = True
         offset = HEAD_BYTES

@@ -1,9 +1,11 @@
 """The key-value store behind the functions that the apply loop calls, and its edge for Python.
 
-A machine is made in Python and handed to a host, which applies; from then on `get`, `size` and the rest are reads beside it,
-from any thread, linearizable after a fence. Before that (in tests and tools) `apply`, `dump` and `load` work on it directly,
-one thread at a time.
+A machine is made in Python and handed to a host, which applies; from then on `get`, `read`, `size` and the rest are reads beside
+it, from any thread, after a fence. Before that (in tests and tools) `apply`, `dump` and `load` work on it directly, one
+thread at a time.
 """
+
+import enum
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -21,10 +23,13 @@ from tenure._kv.dump cimport (
     DUMP_END, DUMP_NO_MEMORY, LOAD_MALFORMED, LOAD_NO_MEMORY, LOAD_OK, DumpCode, Load, LoadCode, dump_begin, dump_close,
     dump_read, load_begin, load_close, load_end, load_feed
 )
+from tenure._kv.read cimport (
+    READ_CONFIRMED, READ_LED, READ_SETTLED, Instant, ReadBasis, store_ceiling_ts, store_copy, store_expiring, store_failed,
+    store_find_expired, store_instant, store_last_commit_ts, store_look_many, store_read_ms, store_size, store_state_hash
+)
 from tenure._kv.store cimport (
-    STORE_ABSENT, STORE_FAILED, STORE_FOUND, STORE_SHORT, StoreCode, store_adopt, store_apply, store_ceiling_ts,
-    store_failed, store_find_expired, store_get_copy, store_get_many, store_last_commit_ts, store_new, store_new_here,
-    store_prefetch, store_read_ms, store_release, store_retain, store_size, store_state_hash
+    STORE_ABSENT, STORE_FAILED, STORE_FOUND, STORE_SHORT, STORE_UNDECIDED, StoreCode, store_adopt, store_apply, store_lead,
+    store_new, store_new_here, store_pend, store_prefetch, store_release, store_retain
 )
 
 from tenure.errors import MemberFailed
@@ -46,6 +51,10 @@ cdef void machine_prefetch(void* self, const char* command, uint32_t size, int s
 
 cdef uint64_t machine_hash(void* self) noexcept nogil:
     return store_state_hash(<Store*> self)
+
+
+cdef void machine_lead(void* self, uint64_t term) noexcept nogil:
+    store_lead(<Store*> self, term)
 
 
 cdef void machine_release(void* self) noexcept nogil:
@@ -95,6 +104,18 @@ cdef void machine_load_close(void* load) noexcept nogil:
 
 # ---- Python
 
+class Answer(enum.Enum):
+    """What a read comes to that is no value."""
+
+    UNDECIDED = "undecided"
+
+
+UNDECIDED = Answer.UNDECIDED
+LED = READ_LED
+CONFIRMED = READ_CONFIRMED
+SETTLED = READ_SETTLED
+
+
 cdef struct Copy:
     char* data
     uint32_t size
@@ -138,6 +159,7 @@ cdef class KeyValueMachine(NativeMachine):
         self.machine.prefetch = machine_prefetch
         self.machine.hash = machine_hash
         self.machine.release = machine_release
+        self.machine.lead = machine_lead
         self.machine.dump_begin = machine_dump_begin
         self.machine.dump_read = machine_dump_read
         self.machine.dump_close = machine_dump_close
@@ -151,37 +173,98 @@ cdef class KeyValueMachine(NativeMachine):
         dump_close(self.open_dump)
         store_release(self.store)
 
+    # ---- any thread
+
     def get(self, bytes key not None, *, now_ms: int | None = None) -> bytes | None:
-        """The value of a key, None without one. Any thread; linearizable when called after a fence.
+        """The value of a key, None without one. Linearizable after a fence by the lease; `read` tells of other fences.
 
         Expiry is judged at `now_ms`; when it is not given, at the wall clock's time, but not before the last commit nor
         above the ceiling that the group has agreed on.
         """
+        cdef Instant instant = self.instant_at(now_ms)
+        return self.value_of(key, &instant)
+
+    def get_many(self, keys: list[bytes], *, now_ms: int | None = None) -> list[bytes | None]:
+        """The values of several keys at one instant: never a part of an entry."""
+        cdef Instant instant = self.instant_at(now_ms)
+        return self.values_of(keys, &instant)
+
+    def expiry(self, bytes key not None, *, now_ms: int | None = None) -> int | None:
+        """The instant in milliseconds at which the key ends, 0 for never, None without the key."""
+        cdef Instant instant = self.instant_at(now_ms)
+        cdef int64_t expires_ms = 0
+        cdef StoreCode code = self.expiry_of(key, &instant, &expires_ms)
+        return None if code == STORE_ABSENT else expires_ms
+
+    def read(self, bytes key not None, int basis, *, wall_ms: int | None = None):
+        """The value of a key after a fence, None without one, UNDECIDED when the group must settle first whether it has ended.
+
+        `basis` says what stands behind the read: LED, a lease; CONFIRMED, a quorum; SETTLED, a command that was proposed
+        after the read began and is applied here, so that nothing is undecided.
+        """
+        cdef Instant instant = self.instant_of(basis, wall_ms)
+        return self.value_of(key, &instant)
+
+    def read_many(self, keys: list[bytes], int basis, *, wall_ms: int | None = None):
+        """As `read`, several keys at one instant; UNDECIDED when one of them is."""
+        cdef Instant instant = self.instant_of(basis, wall_ms)
+        return self.values_of(keys, &instant)
+
+    def read_life(self, bytes key not None, int basis, *, wall_ms: int | None = None):
+        """As `read`: the milliseconds that are left of a key's life, -1 when it never ends, None without the key."""
+        cdef Instant instant = self.instant_of(basis, wall_ms)
+        cdef int64_t expires_ms = 0
+        cdef StoreCode code = self.expiry_of(key, &instant, &expires_ms)
+        if code == STORE_UNDECIDED:
+            return UNDECIDED
+        if code == STORE_ABSENT:
+            return None
+        return max(expires_ms - instant.now_ms, 0) if expires_ms else -1
+
+    cdef Instant instant_at(self, object now_ms) except *:
+        cdef Instant instant
+        instant.judged_ms = store_read_ms(self.store, clock_wall_ms()) if now_ms is None else now_ms
+        instant.now_ms = instant.judged_ms
+        instant.open_ms = 0
+        return instant
+
+    cdef Instant instant_of(self, int basis, object wall_ms) except *:
+        cdef int64_t wall = clock_wall_ms() if wall_ms is None else wall_ms
+        if not READ_LED <= basis <= READ_SETTLED:
+            raise ValueError("no basis of a read")
+        return store_instant(self.store, <ReadBasis> basis, wall)
+
+    cdef object value_of(self, bytes key, const Instant* instant):
         cdef char buffer[STACK_BYTES]
         cdef uint32_t size = 0
         cdef int64_t expires_ms = 0
-        cdef int64_t now = store_read_ms(self.store, clock_wall_ms()) if now_ms is None else now_ms
         cdef const char* name = PyBytes_AS_STRING(key)
         cdef uint32_t name_size = checked_size(key)
         cdef bytes value
-        cdef StoreCode code = store_get_copy(self.store, name, name_size, now, buffer, STACK_BYTES, &size, &expires_ms)
+        cdef StoreCode code = store_copy(self.store, name, name_size, instant, buffer, STACK_BYTES, &size, &expires_ms)
         if code == STORE_FOUND:
             return PyBytes_FromStringAndSize(buffer, size)
         while code == STORE_SHORT:                        # again when it has grown in between
             value = PyBytes_FromStringAndSize(NULL, size)
-            code = store_get_copy(
-                self.store, name, name_size, now, PyBytes_AS_STRING(value), <uint32_t> PyBytes_GET_SIZE(value), &size,
+            code = store_copy(
+                self.store, name, name_size, instant, PyBytes_AS_STRING(value), <uint32_t> PyBytes_GET_SIZE(value), &size,
                 &expires_ms)
             if code == STORE_FOUND:
                 return value if <size_t> PyBytes_GET_SIZE(value) == size else value[:size]
         if code == STORE_FAILED:
             raise MemberFailed(cause="out_of_memory")
-        return None
+        return UNDECIDED if code == STORE_UNDECIDED else None
 
-    def get_many(self, keys: list[bytes], *, now_ms: int | None = None) -> list[bytes | None]:
-        """The values of several keys at one instant: never a part of an entry. Any thread."""
+    cdef StoreCode expiry_of(self, bytes key, const Instant* instant, int64_t* expires_ms) except *:
+        cdef uint32_t size = 0
+        cdef StoreCode code = store_copy(
+            self.store, PyBytes_AS_STRING(key), checked_size(key), instant, NULL, 0, &size, expires_ms)
+        if code == STORE_FAILED:
+            raise MemberFailed(cause="out_of_memory")
+        return code
+
+    cdef object values_of(self, list keys, Instant* instant):
         cdef uint32_t count = <uint32_t> len(keys), i
-        cdef int64_t now = store_read_ms(self.store, clock_wall_ms()) if now_ms is None else now_ms
         cdef Slice* slices = <Slice*> malloc((count + 1) * sizeof(Slice))
         cdef Copy* copies = <Copy*> malloc((count + 1) * sizeof(Copy))
         cdef void** contexts = <void**> malloc((count + 1) * sizeof(void*))
@@ -203,9 +286,11 @@ cdef class KeyValueMachine(NativeMachine):
                 slices[i].size = checked_size(key)
                 contexts[i] = &copies[i]
             with nogil:
-                code = store_get_many(self.store, slices, count, now, copy_whole, contexts, codes)
+                code = store_look_many(self.store, slices, count, instant, copy_whole, contexts, codes)
             if code == STORE_FAILED:
                 raise MemberFailed(cause="out_of_memory")
+            if code == STORE_UNDECIDED:
+                return UNDECIDED
             found = []
             for i in range(count):
                 if codes[i] == STORE_ABSENT:
@@ -223,17 +308,6 @@ cdef class KeyValueMachine(NativeMachine):
             free(copies)
             free(contexts)
             free(codes)
-
-    def expiry(self, bytes key not None, *, now_ms: int | None = None) -> int | None:
-        """The instant in milliseconds at which the key ends, 0 for never, None without the key. Any thread."""
-        cdef uint32_t size = 0
-        cdef int64_t expires_ms = 0
-        cdef int64_t now = store_read_ms(self.store, clock_wall_ms()) if now_ms is None else now_ms
-        cdef StoreCode code = store_get_copy(
-            self.store, PyBytes_AS_STRING(key), checked_size(key), now, NULL, 0, &size, &expires_ms)
-        if code == STORE_FAILED:
-            raise MemberFailed(cause="out_of_memory")
-        return None if code == STORE_ABSENT else expires_ms
 
     def find_expired(self, now_ms: int, *, limit: int = 100, cursor: int = 0, steps: int = 10_000) -> tuple[int, list[bytes]]:
         """Some keys that have expired, for a command that collects them, and where to go on (0: the end). Any thread."""
@@ -256,6 +330,11 @@ cdef class KeyValueMachine(NativeMachine):
     def size(self) -> int:
         """How many keys the store holds; expired ones count until a command removes them. Any thread."""
         return store_size(self.store)
+
+    @property
+    def expiring(self) -> int:
+        """How many of them will end, or have ended and are not removed yet. Any thread."""
+        return store_expiring(self.store)
 
     @property
     def state_hash(self) -> int:
@@ -296,6 +375,16 @@ cdef class KeyValueMachine(NativeMachine):
             return PyBytes_FromStringAndSize(result.bytes(), result.size) if result != NULL else b""
         finally:
             blob_release(result)
+
+    def lead(self, uint64_t term) -> None:
+        """What a host says after each batch while its member leads."""
+        self.require_ours()
+        store_lead(self.store, term)
+
+    def pend(self, int64_t hint_ms) -> int:
+        """What a host says before it proposes; the instant that the command's hint must not fall below."""
+        self.require_ours()
+        return store_pend(self.store, hint_ms)
 
     def begin_dump(self) -> None:
         """Fix the state to be dumped: that of this moment."""

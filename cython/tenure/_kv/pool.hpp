@@ -10,6 +10,8 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
+#include <utility>
 
 #include "tenure/_core/vec.hpp"
 #include "tenure/_kv/table.hpp"
@@ -145,7 +147,11 @@ inline bool pool_merge(Pool* pool, Pool* source) noexcept {
     if (!pool->pieces.reserve(pool->pieces.size + source->pieces.size)) return false;
     pool_keep_rest(source);
     // the largest piece stays last: its size tells the size of the next
-    for (std::size_t i = 0; i < source->pieces.size; i++) pool->pieces.insert(0, source->pieces[i]);
+    if (source->pieces.size != 0) {
+        std::memmove(pool->pieces.data + source->pieces.size, pool->pieces.data, pool->pieces.size * sizeof(Piece));
+        std::memcpy(pool->pieces.data, source->pieces.data, source->pieces.size * sizeof(Piece));
+        pool->pieces.size += source->pieces.size;
+    }
     for (std::size_t i = 0; i <= POOLED_BYTES / 16; i++) {
         while (source->unused[i] != nullptr) {
             Item* item = source->unused[i];
@@ -156,6 +162,18 @@ inline bool pool_merge(Pool* pool, Pool* source) noexcept {
     }
     source->pieces.clear();
     return true;
+}
+
+// Owner of both, and nobody else returns items to either.
+inline void pool_swap(Pool* pool, Pool* other) noexcept {
+    std::swap(pool->unused, other->unused);
+    std::swap(pool->at, other->at);
+    std::swap(pool->end, other->end);
+    std::swap(pool->pieces, other->pieces);
+    // relaxed, all three: whoever returned items before was waited for
+    Item* returned = pool->returned.load(std::memory_order_relaxed);
+    pool->returned.store(other->returned.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    other->returned.store(returned, std::memory_order_relaxed);
 }
 
 // When nobody uses an item of it any more; items of malloc's must have been freed one by one.

@@ -1,11 +1,7 @@
-"""The key-value store of one group: commands are applied by one thread, keys are read by any.
+"""The key-value store of one group: commands are applied by one thread, keys are read by any (`read.pxd`).
 
-A reader calls `store_get` after its fence (and samples `store_last_commit_ts` after the fence as well). It waits at most for
-the lock of one shard, which the apply thread holds for one splice; an entry of several keys holds the locks of all of them
-until it is done, so that every reader sees all of it or nothing, and `store_get_many` sees many keys at one instant.
-
-The instant at which a read judges expiry comes from the reader: `store_read_ms` gives the one to use. Whoever proposes must
-never give a hint below an instant at which its member has served reads; the ceiling holds this across leaders.
+A reader waits at most for the lock of one shard, which the apply thread holds for one splice; an entry of several keys holds
+the locks of all of them until it is done, so that every reader sees all of it or nothing.
 
 Versions at older snapshots are not kept yet. Their place is a chain from each item to its predecessors, by `commit_ts`.
 """
@@ -15,8 +11,8 @@ from libcpp.atomic cimport atomic
 
 from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
-from tenure._kv.codec cimport Slice
-from tenure._kv.table cimport Item, Pool, Shard, Table
+from tenure._kv.codec cimport COUNTER_BITS, Slice
+from tenure._kv.table cimport SHARDS, Item, Pool, Shard, Table, sip_hash
 
 
 cdef extern from "tenure/_kv/store.hpp" namespace "tenure" nogil:
@@ -26,13 +22,21 @@ cdef extern from "tenure/_kv/store.hpp" namespace "tenure" nogil:
         atomic[uint64_t] ceiling_ts
         atomic[uint64_t] state_hash
         atomic[uint64_t] size
+        atomic[uint64_t] expiring
         atomic[uint32_t] failed
+        atomic[int64_t] reached_ms
+        atomic[int64_t] served_ms
+        atomic[int64_t] led_ms
+        atomic[int64_t] pending_ms
+        atomic[uint32_t] ceiling_wanted
         uint64_t seed0
         uint64_t seed1
         atomic[int64_t] references
         uint64_t commit_ts
         uint64_t count
+        uint64_t expiring_count
         uint64_t digest_sum
+        uint64_t led_term
         bint holding
         uint32_t dumps
         Pool pool
@@ -48,6 +52,7 @@ cdef enum StoreCode:
     STORE_ABSENT = 1
     STORE_FAILED = 2            # memory ran out before, here or in apply: the member is lost
     STORE_SHORT = 3             # the caller's buffer is too small; the size is filled in
+    STORE_UNDECIDED = 4         # a key may have ended, and nothing that the group has agreed on says whether
 
 # A new, empty store with one reference; null without memory. The seed places keys and shows in no result.
 cdef Store* store_new(uint64_t seed0, uint64_t seed1) noexcept nogil
@@ -66,7 +71,8 @@ cdef bint store_apply(Store* store, const char* command, uint32_t size, Blob** r
 cdef void store_prefetch(Store* store, const char* command, uint32_t size, int stage) noexcept nogil
 # Frees up to `limit` items of flushed tables; every entry does a little of it. True when there is more.
 cdef bint store_free_some(Store* store, uint64_t limit) noexcept nogil
-# Replaces everything in `store` by what `source` holds (not shared with anyone, same seed); `source` is left empty.
+# Replaces everything in `store` by what `source` holds (not shared with anyone, same seed). `source` is left with what is not
+# wanted any more: to release it may take long, and belongs on another thread.
 cdef bint store_adopt(Store* store, Store* source) noexcept nogil
 # For loading into a store that nobody else has: STORE_ABSENT when the key was inserted, STORE_FOUND when it was there before,
 # STORE_FAILED without memory. The loader sets `commit_ts` when it is done.
@@ -76,30 +82,32 @@ cdef StoreCode store_insert(
 # Makes timestamps, size and state hash visible to readers.
 cdef void store_publish(Store* store) noexcept nogil
 
-# ---- any thread
+# Only while no host applies, or on its thread: this member leads in `term`, and everything that it inherited is applied.
+# Called after every batch and before the member may serve a read behind it, so that reads know the ceiling of their leader.
+cdef void store_lead(Store* store, uint64_t term) noexcept nogil
+# Any thread. No read and no hint of this member falls behind this instant any more.
+cdef void store_serve_from(Store* store, int64_t instant_ms) noexcept nogil
+# Before a command is proposed: from now on no read is judged behind `hint_ms`, the least hint of all that is under way
+# (INT64_MAX: nothing is). The result: as late as reads may have been judged; the command's hint must not be below it.
+cdef int64_t store_pend(Store* store, int64_t hint_ms) noexcept nogil
 
-# The callback runs under the shard's lock: it copies and returns, it must not wait, nor touch the store.
-ctypedef void (*Found)(void* context, const char* value, uint32_t size, int64_t expires_ms) noexcept nogil
-cdef StoreCode store_get(
-    Store* store, const char* key, uint32_t key_size, int64_t now_ms, Found found, void* context) noexcept nogil
-# Copies the value into `buffer`; `size` is the value's in any case but STORE_ABSENT and STORE_FAILED.
-cdef StoreCode store_get_copy(
-    Store* store, const char* key, uint32_t key_size, int64_t now_ms, char* buffer, uint32_t capacity, uint32_t* size,
-    int64_t* expires_ms) noexcept nogil
-# Many keys at one instant: the callback's context is contexts[i]; codes[i] says what became of key i.
-cdef StoreCode store_get_many(
-    Store* store, const Slice* keys, uint32_t count, int64_t now_ms, Found found, void** contexts, StoreCode* codes
-) noexcept nogil
-# Keys that have expired at `now_ms`, for a command that collects them: looks at buckets from `cursor` (0 at the start) on,
-# until `limit` keys are found (or a few more) or `steps` buckets were seen. The new cursor; 0 at the end.
-cdef uint64_t store_find_expired(
-    Store* store, uint64_t cursor, int64_t now_ms, uint32_t limit, uint32_t steps, Found found, void* context
-) noexcept nogil
-cdef uint64_t store_size(Store* store) noexcept nogil             # keys held, expired ones until they are removed
-cdef uint64_t store_last_commit_ts(Store* store) noexcept nogil
-cdef uint64_t store_ceiling_ts(Store* store) noexcept nogil
-cdef uint64_t store_state_hash(Store* store) noexcept nogil
-cdef bint store_failed(Store* store) noexcept nogil
-# The instant at which a read that begins now judges expiry: the wall clock, but neither before the last commit nor above
-# the ceiling. Without a ceiling time moves with commits only.
-cdef int64_t store_read_ms(Store* store, int64_t wall_ms) noexcept nogil
+# ---- places and locks
+
+cdef inline uint64_t hash_of(const Store* store, Slice key) noexcept nogil:
+    return sip_hash(store.seed0, store.seed1, key.data, key.size)
+
+
+cdef inline Shard* shard_of(Store* store, uint64_t hash) noexcept nogil:
+    return &store.shards[hash & (SHARDS - 1)]
+
+
+cdef inline bint has_expired(const Item* item, int64_t now_ms) noexcept nogil:
+    return item.expires_ms != 0 and item.expires_ms <= now_ms
+
+
+cdef inline int64_t ms_of(uint64_t ts) noexcept nogil:
+    return <int64_t> (ts >> COUNTER_BITS)
+
+# In ascending order, so that two who lock several never wait for each other.
+cdef void lock_mask(Store* store, uint64_t mask) noexcept nogil
+cdef void unlock_mask(Store* store, uint64_t mask) noexcept nogil

@@ -1,4 +1,5 @@
-"""The key-value store; `store.pxd` says who may call what, `table.hpp` how items lie in memory.
+"""The key-value store as the thread that applies uses it; `store.pxd` says who may call what, `table.hpp` how items lie in
+memory, and `read.pyx` is what everybody else does with it.
 
 Apply is a pure function of the log. A command's timestamp is max(its hint, the last assigned + 1), fixed here, and expiry is
 judged at it: a key whose instant has come is treated as absent and removed by the write that meets it, on every member alike.
@@ -16,21 +17,23 @@ from libc.stdint cimport INT64_MAX, INT64_MIN
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy
 from libcpp.atomic cimport (
-    memory_order_acq_rel, memory_order_acquire, memory_order_relaxed, memory_order_release
+    memory_order_acq_rel, memory_order_acquire, memory_order_relaxed, memory_order_release, memory_order_seq_cst
 )
 
 from tenure._core.blob cimport blob_new, blob_release, blob_retain
 from tenure._kv.codec cimport (
     CAS_ABSENT, COMMAND_HEAD_BYTES, COUNTER_BITS,
     ERROR_FAILED, ERROR_MALFORMED, ERROR_NOT_AN_INTEGER, ERROR_OVERFLOW, ERROR_TOO_LARGE,
+    EXPIRE_GT, EXPIRE_LT, EXPIRE_NX, EXPIRE_XX,
     OP_APPEND, OP_BATCH, OP_CAS, OP_CEILING, OP_COLLECT, OP_DEL, OP_EXPIREAT, OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY,
     OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX,
     VALUE_LIMIT_BYTES, Command, command_check, command_next, integer_format, integer_parse, put_array, put_bytes,
     put_error, put_integer, put_item_begin, put_item_end, put_kind, slice_integer
 )
 from tenure._kv.table cimport (
-    ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_new, pool_free, pool_merge, pool_release, pool_room,
-    shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash, table_free_some
+    FIRST_BUCKETS, ITEM_HEAD_BYTES, SHARD_BITS, SHARDS, digest_of, hash_mix, item_new, pool_free, pool_merge, pool_release,
+    pool_room, pool_swap, shard_find, shard_insert, shard_pins, shard_prefetch, shard_prepare, shard_replace, sip_hash, table_free,
+    table_free_some
 )
 
 cdef extern from *:
@@ -62,7 +65,8 @@ cdef enum:
     COMMON_ZERO = 2
     COMMON_ONE = 3
     IN_PLACE_BYTES = 1024       # longer values are copied before the lock is taken, not under it
-    FREED_AT_ONCE = 32          # items of flushed tables freed with every entry
+    FREED_AT_ONCE = 32          # items and buckets of flushed tables freed with every entry
+    FREED_A_KEY = 4             # and as many more for every key that it names
     PREFETCHED_KEY_BYTES = 256  # longer keys are hashed once only
     KEPT_OUT_BYTES = 65536      # a result buffer that has grown beyond this is given back
 
@@ -77,8 +81,9 @@ cdef Store* store_new(uint64_t seed0, uint64_t seed1) noexcept nogil:
         return NULL
     store.seed0 = seed0
     store.seed1 = seed1
-    # relaxed: not shared yet
+    # relaxed, both: not shared yet
     store.references.store(1, memory_order_relaxed)
+    store.pending_ms.store(INT64_MAX, memory_order_relaxed)
     for i in range(4):
         store.out.clear()
         if i == COMMON_OK or i == COMMON_NIL:
@@ -112,12 +117,10 @@ cdef void store_release(Store* store) noexcept nogil:
     if store == NULL or store.references.fetch_sub(1, memory_order_acq_rel) != 1:
         return
     for i in range(SHARDS):
-        if store.shards[i].live.buckets != NULL:
-            table_free_some(&store.pool, &store.shards[i].live, <uint64_t> -1, False)
-        if store.shards[i].old.buckets != NULL:
-            table_free_some(&store.pool, &store.shards[i].old, <uint64_t> -1, False)
+        table_free(&store.pool, &store.shards[i].live, False)
+        table_free(&store.pool, &store.shards[i].old, False)
     for k in range(store.flushed.size):
-        table_free_some(&store.pool, &store.flushed[k], <uint64_t> -1, False)
+        table_free(&store.pool, &store.flushed[k], False)
     for i in range(4):
         blob_release(store.common[i])
     store.out.release()
@@ -128,14 +131,6 @@ cdef void store_release(Store* store) noexcept nogil:
 
 
 # ---- places and locks
-
-cdef inline uint64_t hash_of(const Store* store, Slice key) noexcept nogil:
-    return sip_hash(store.seed0, store.seed1, key.data, key.size)
-
-
-cdef inline Shard* shard_of(Store* store, uint64_t hash) noexcept nogil:
-    return &store.shards[hash & (SHARDS - 1)]
-
 
 cdef void lock_mask(Store* store, uint64_t mask) noexcept nogil:
     """In ascending order, so that two who lock several never wait for each other."""
@@ -160,14 +155,6 @@ cdef inline void begin_change(Store* store, Shard* shard) noexcept nogil:
 cdef inline void end_change(Store* store, Shard* shard) noexcept nogil:
     if not store.holding:
         shard.lock.unlock()
-
-
-cdef inline bint has_expired(const Item* item, int64_t now_ms) noexcept nogil:
-    return item.expires_ms != 0 and item.expires_ms <= now_ms
-
-
-cdef inline int64_t ms_of(uint64_t ts) noexcept nogil:
-    return <int64_t> (ts >> COUNTER_BITS)
 
 
 # ---- changes of one key
@@ -216,6 +203,7 @@ cdef bint remove(Store* store, Place* place) noexcept nogil:
         return True
     store.digest_sum -= gone.digest
     store.count -= 1
+    store.expiring_count -= gone.expires_ms != 0
     begin_change(store, place.shard)
     shard_replace(place.shard, gone, NULL)
     kept = drop(store, place.shard, gone, shard_pins(place.shard, gone))
@@ -243,9 +231,11 @@ cdef bint put(
         begin_change(store, shard)
         if not shard_pins(shard, before):
             store.digest_sum -= before.digest
+            store.expiring_count += (expires_ms != 0) - <uint64_t> (before.expires_ms != 0)
             if head != before.value():
                 memcpy(before.value(), head, head_size)
-            memcpy(before.value() + head_size, tail, tail_size)
+            if tail_size != 0:
+                memcpy(before.value() + head_size, tail, tail_size)
             before.value_size = size
             before.expires_ms = expires_ms
             before.commit_ts = store.commit_ts
@@ -260,14 +250,17 @@ cdef bint put(
     if item == NULL:
         return False
     memcpy(item.value(), head, head_size)
-    memcpy(item.value() + head_size, tail, tail_size)
+    if tail_size != 0:
+        memcpy(item.value() + head_size, tail, tail_size)
     item.hash = place.hash
     item.expires_ms = expires_ms
     item.commit_ts = store.commit_ts
     item.digest = digest_of(item.key(), item.key_size, item.value(), size, expires_ms)
     if before != NULL:
         store.digest_sum -= before.digest
+        store.expiring_count -= before.expires_ms != 0
     store.digest_sum += item.digest
+    store.expiring_count += expires_ms != 0
     begin_change(store, shard)
     enough = shard_prepare(shard, &freed)
     if not enough:
@@ -423,11 +416,24 @@ cdef bint apply_cas(Store* store, Command* command) noexcept nogil:
     return put_integer(&store.out, 1) and put_value(store, &place, command_next(command), until_ms)
 
 
+cdef bint may_expire(const Command* command, int64_t expires_ms) noexcept nogil:
+    if command.opcode == OP_PERSIST or command.flags & EXPIRE_XX:
+        if expires_ms == 0:
+            return False
+    if command.flags & EXPIRE_NX:
+        return expires_ms == 0
+    if command.flags & EXPIRE_GT:
+        return expires_ms != 0 and command.until_ms > expires_ms
+    if command.flags & EXPIRE_LT:
+        return expires_ms == 0 or command.until_ms < expires_ms
+    return True
+
+
 cdef bint apply_expiry(Store* store, Command* command) noexcept nogil:
-    """EXPIREAT and PERSIST."""
+    """EXPIREAT and PERSIST. A key that never ends counts as one that ends after every other."""
     cdef Place place
     locate(store, command_next(command), &place)
-    if place.item == NULL or command.until_ms == 0 and place.item.expires_ms == 0:
+    if place.item == NULL or not may_expire(command, place.item.expires_ms):
         return put_integer(&store.out, 0)
     return put_integer(&store.out, 1) and set_expiry(store, &place, command.until_ms)
 
@@ -456,36 +462,34 @@ cdef bint retire_tables(Store* store) noexcept nogil:
         shard.moved = 0
         shard.count = 0
     store.count = 0
+    store.expiring_count = 0
     store.digest_sum = 0
     return True
 
 
 cdef bint apply_flushall(Store* store) noexcept nogil:
-    cdef bint enough
-    if not store.holding:
-        lock_mask(store, <uint64_t> -1)
-    enough = retire_tables(store)
-    if not store.holding:
-        unlock_mask(store, <uint64_t> -1)
-    return enough and put_kind(&store.out, RESULT_OK)
+    """Whoever calls holds all the locks."""
+    return retire_tables(store) and put_kind(&store.out, RESULT_OK)
 
 
-cdef uint64_t shards_of(Store* store, Command command) noexcept nogil:
-    """The shards of every key that a command names."""
+cdef uint64_t shards_of(Store* store, Command command, uint64_t* keys) noexcept nogil:
+    """The shards of every key that a command names, and how many keys these are."""
     cdef uint64_t mask = 0
     cdef Command nested
     cdef Slice argument
     cdef uint32_t i
     if command.opcode == OP_FLUSHALL:
+        keys[0] += SHARDS * FIRST_BUCKETS // FREED_A_KEY
         return <uint64_t> -1
     for i in range(command.count):
         argument = command_next(&command)
         if command.opcode == OP_BATCH:
             command_check(argument.data, argument.size, &nested)
-            mask |= shards_of(store, nested)
+            mask |= shards_of(store, nested, keys)
         elif i == 0 or command.opcode == OP_DEL or command.opcode == OP_COLLECT or (
                 command.opcode == OP_MSET and i % 2 == 0):
             mask |= <uint64_t> 1 << (hash_of(store, argument) & (SHARDS - 1))
+            keys[0] += 1
     return mask
 
 
@@ -563,7 +567,7 @@ cdef Blob* finished_result(Store* store) noexcept nogil:
 
 cdef bint store_apply(Store* store, const char* bytes, uint32_t size, Blob** result) noexcept nogil:
     cdef Command command
-    cdef uint64_t mask = 0
+    cdef uint64_t mask = 0, keys = 0
     cdef bint enough, several
     result[0] = NULL
     store.out.clear()
@@ -578,26 +582,33 @@ cdef bint store_apply(Store* store, const char* bytes, uint32_t size, Blob** res
         enough = put_error(&store.out, ERROR_MALFORMED)
     else:
         store.commit_ts = max(command.hint_ts, store.commit_ts + 1)
-        several = command.opcode == OP_BATCH or (command.count > 1 and command.opcode in (OP_DEL, OP_MSET, OP_COLLECT))
+        # release, with the locks that come: who sees a part of this entry judges at its instant or later
+        store.reached_ms.store(ms_of(store.commit_ts), memory_order_release)
+        several = command.opcode in (OP_BATCH, OP_FLUSHALL) or (
+            command.count > 1 and command.opcode in (OP_DEL, OP_MSET, OP_COLLECT))
         if several:
-            mask = shards_of(store, command)
+            mask = shards_of(store, command, &keys)
             lock_mask(store, mask)
             store.holding = True
         enough = apply_one(store, &command)
+        if not enough:
+            # relaxed: before the locks are given back, under which readers look; half an entry is never seen
+            store.failed.store(1, memory_order_relaxed)
         if several:
             store.holding = False
             unlock_mask(store, mask)
         if store.dropped.size != 0:
             free_dropped(store)
         if store.flushed.size != 0:
-            store_free_some(store, FREED_AT_ONCE)
+            # in the long run never less than what entries add to tables that are flushed one day
+            store_free_some(store, FREED_AT_ONCE + FREED_A_KEY * keys)
         store_publish(store)
     if enough:
         result[0] = finished_result(store)
         enough = result[0] != NULL
     if not enough:
-        # release: a reader that still finds something finds it in a store that was whole
-        store.failed.store(1, memory_order_release)
+        # relaxed: what is in the store is whole, or readers were told under its locks; the member stops
+        store.failed.store(1, memory_order_relaxed)
     return enough
 
 
@@ -620,16 +631,18 @@ cdef void store_publish(Store* store) noexcept nogil:
     # relaxed: this thread is the only writer
     cdef uint64_t ceiling_ts = store.ceiling_ts.load(memory_order_relaxed)
     cdef uint64_t hash = hash_mix(store.digest_sum, store.commit_ts)
-    # release, all three: who reads a word finds the entry's effects, and the host publishes `applied` after this
+    # release, all of them: who reads a word finds the entry's effects, and the host publishes `applied` after this
     store.state_hash.store(hash_mix(hash_mix(hash, store.count), ceiling_ts), memory_order_release)
     store.size.store(store.count, memory_order_release)
+    store.expiring.store(store.expiring_count, memory_order_release)
     store.last_commit_ts.store(store.commit_ts, memory_order_release)
+    store.reached_ms.store(ms_of(store.commit_ts), memory_order_release)
 
 
 cdef bint store_free_some(Store* store, uint64_t limit) noexcept nogil:
-    if store.flushed.size != 0 and table_free_some(
-            &store.pool, &store.flushed[store.flushed.size - 1], limit, False):
-        store.flushed.size -= 1
+    while store.flushed.size != 0 and limit != 0:
+        if table_free_some(&store.pool, &store.flushed[store.flushed.size - 1], &limit, False):
+            store.flushed.size -= 1
     return store.flushed.size != 0
 
 
@@ -652,165 +665,83 @@ cdef StoreCode store_insert(
     return STORE_ABSENT
 
 
-cdef bint store_adopt(Store* store, Store* source) noexcept nogil:
-    cdef bint enough
+cdef void swap_tables(Shard* shard, Shard* other) noexcept nogil:
+    cdef Table live = shard.live, old = shard.old
+    cdef uint64_t moved = shard.moved, count = shard.count
+    shard.live = other.live
+    shard.old = other.old
+    shard.moved = other.moved
+    shard.count = other.count
+    other.live = live
+    other.old = old
+    other.moved = moved
+    other.count = count
+
+
+cdef void swap_contents(Store* store, Store* source) noexcept nogil:
+    """Tables and memory. The shards of `store` are locked."""
+    cdef Vec[Table] flushed = store.flushed
     cdef int i
+    for i in range(SHARDS):
+        swap_tables(&store.shards[i], &source.shards[i])
+    store.flushed = source.flushed
+    source.flushed = flushed
+    pool_swap(&store.pool, &source.pool)
+
+
+cdef bint take_contents(Store* store, Store* source) noexcept nogil:
+    """As swap_contents, while a dump keeps a part of what `store` holds, and with it all its memory. False without memory."""
+    cdef int i
+    if not pool_merge(&store.pool, &source.pool) or not retire_tables(store):
+        return False
+    for i in range(SHARDS):
+        swap_tables(&store.shards[i], &source.shards[i])
+    return True
+
+
+cdef bint store_adopt(Store* store, Store* source) noexcept nogil:
+    cdef bint enough = True
     lock_mask(store, <uint64_t> -1)
-    enough = pool_merge(&store.pool, &source.pool) and retire_tables(store)
+    # acquire: pairs with the release of dump_close, after which the dump has given everything back
+    if store.dumping.load(memory_order_acquire):
+        enough = take_contents(store, source)
+    else:
+        swap_contents(store, source)
     if enough:
-        for i in range(SHARDS):
-            store.shards[i].live = source.shards[i].live
-            store.shards[i].old = source.shards[i].old
-            store.shards[i].moved = source.shards[i].moved
-            store.shards[i].count = source.shards[i].count
-            source.shards[i].live.buckets = NULL
-            source.shards[i].live.mask = 0
-            source.shards[i].old = source.shards[i].live
-            source.shards[i].moved = 0
-            source.shards[i].count = 0
         store.count = source.count
+        store.expiring_count = source.expiring_count
         store.digest_sum = source.digest_sum
         store.commit_ts = source.commit_ts
         # relaxed, then release: `source` is not shared; readers of `store` see the word with what belongs to it
         store.ceiling_ts.store(source.ceiling_ts.load(memory_order_relaxed), memory_order_release)
-        source.count = 0
-        source.digest_sum = 0
     unlock_mask(store, <uint64_t> -1)
     if enough:
         store_publish(store)
     return enough
 
 
-# ---- reading
+# ---- leading
 
-cdef inline StoreCode get_locked(
-        Shard* shard, uint32_t hash, const char* key, uint32_t key_size, int64_t now_ms, Found found, void* context
-) noexcept nogil:
-    cdef Item* item = shard_find(shard, hash, key, key_size)
-    if item == NULL or has_expired(item, now_ms):
-        return STORE_ABSENT
-    found(context, item.value(), item.value_size, item.expires_ms)
-    return STORE_FOUND
-
-
-cdef StoreCode store_get(
-        Store* store, const char* key, uint32_t key_size, int64_t now_ms, Found found, void* context) noexcept nogil:
-    cdef uint64_t hash = sip_hash(store.seed0, store.seed1, key, key_size)
-    cdef Shard* shard = shard_of(store, hash)
-    cdef StoreCode code
-    # acquire: pairs with the release of the entry that failed
-    if store.failed.load(memory_order_acquire):
-        return STORE_FAILED
-    shard.lock.lock()
-    code = get_locked(shard, <uint32_t> (hash >> SHARD_BITS), key, key_size, now_ms, found, context)
-    shard.lock.unlock()
-    return code
+cdef void store_lead(Store* store, uint64_t term) noexcept nogil:
+    # relaxed: this thread is the only writer of both
+    cdef int64_t ceiling_ms = ms_of(store.ceiling_ts.load(memory_order_relaxed))
+    if store.led_term != term:
+        store.led_term = term
+        store_serve_from(store, ceiling_ms)               # as late as an earlier leader may have served reads
+    if ceiling_ms > store.led_ms.load(memory_order_relaxed):
+        # release: who sees it finds the entry that raised the ceiling
+        store.led_ms.store(ceiling_ms, memory_order_release)
 
 
-cdef struct CopyTarget:
-    char* buffer
-    uint32_t capacity
-    uint32_t size
-    int64_t expires_ms
+cdef void store_serve_from(Store* store, int64_t instant_ms) noexcept nogil:
+    # sequentially consistent, all of them: see read.pyx
+    cdef int64_t served_ms = store.served_ms.load(memory_order_seq_cst)
+    while served_ms < instant_ms and not store.served_ms.compare_exchange_weak(
+            served_ms, instant_ms, memory_order_seq_cst):
+        pass
 
 
-cdef void copy_found(void* context, const char* value, uint32_t size, int64_t expires_ms) noexcept nogil:
-    cdef CopyTarget* target = <CopyTarget*> context
-    target.size = size
-    target.expires_ms = expires_ms
-    if size <= target.capacity:
-        memcpy(target.buffer, value, size)
-
-
-cdef StoreCode store_get_copy(
-        Store* store, const char* key, uint32_t key_size, int64_t now_ms, char* buffer, uint32_t capacity, uint32_t* size,
-        int64_t* expires_ms) noexcept nogil:
-    cdef CopyTarget target
-    target.buffer = buffer
-    target.capacity = capacity
-    target.size = 0
-    target.expires_ms = 0
-    cdef StoreCode code = store_get(store, key, key_size, now_ms, copy_found, &target)
-    size[0] = target.size
-    expires_ms[0] = target.expires_ms
-    return STORE_SHORT if code == STORE_FOUND and target.size > capacity else code
-
-
-cdef StoreCode store_get_many(
-        Store* store, const Slice* keys, uint32_t count, int64_t now_ms, Found found, void** contexts, StoreCode* codes
-) noexcept nogil:
-    cdef uint64_t hash, mask = 0
-    cdef uint32_t i
-    # acquire: as in store_get
-    if store.failed.load(memory_order_acquire):
-        return STORE_FAILED
-    for i in range(count):
-        mask |= <uint64_t> 1 << (hash_of(store, keys[i]) & (SHARDS - 1))
-    lock_mask(store, mask)
-    for i in range(count):
-        hash = hash_of(store, keys[i])
-        codes[i] = get_locked(
-            shard_of(store, hash), <uint32_t> (hash >> SHARD_BITS), keys[i].data, keys[i].size, now_ms, found, contexts[i])
-    unlock_mask(store, mask)
-    return STORE_FOUND
-
-
-cdef uint32_t report_expired(Item* item, int64_t now_ms, Found found, void* context) noexcept nogil:
-    cdef uint32_t taken = 0
-    while item != NULL:
-        if has_expired(item, now_ms):
-            found(context, item.key(), item.key_size, item.expires_ms)
-            taken += 1
-        item = item.next
-    return taken
-
-
-cdef uint64_t store_find_expired(
-        Store* store, uint64_t cursor, int64_t now_ms, uint32_t limit, uint32_t steps, Found found, void* context
-) noexcept nogil:
-    # the cursor is a shard and a bucket: of its live table, and of the old one while it grows. Keys that are moved behind
-    # the cursor are missed; the next walk finds them
-    cdef uint64_t bucket = cursor >> SHARD_BITS
-    cdef uint32_t i = <uint32_t> (cursor & (SHARDS - 1))
-    cdef uint32_t taken = 0
-    cdef Shard* shard
-    while i < SHARDS and steps > 0 and taken < limit:
-        shard = &store.shards[i]
-        shard.lock.lock()
-        while steps > 0 and taken < limit and shard.live.buckets != NULL and bucket <= shard.live.mask:
-            if shard.old.buckets != NULL and bucket <= shard.old.mask:
-                taken += report_expired(shard.old.buckets[bucket], now_ms, found, context)
-            taken += report_expired(shard.live.buckets[bucket], now_ms, found, context)
-            bucket += 1
-            steps -= 1
-        if shard.live.buckets == NULL or bucket > shard.live.mask:
-            i += 1
-            bucket = 0
-        shard.lock.unlock()
-    return 0 if i >= SHARDS else bucket << SHARD_BITS | i
-
-
-# acquire, all of them: what was published before the word is visible after it
-
-cdef uint64_t store_size(Store* store) noexcept nogil:
-    return store.size.load(memory_order_acquire)
-
-
-cdef uint64_t store_last_commit_ts(Store* store) noexcept nogil:
-    return store.last_commit_ts.load(memory_order_acquire)
-
-
-cdef uint64_t store_ceiling_ts(Store* store) noexcept nogil:
-    return store.ceiling_ts.load(memory_order_acquire)
-
-
-cdef uint64_t store_state_hash(Store* store) noexcept nogil:
-    return store.state_hash.load(memory_order_acquire)
-
-
-cdef bint store_failed(Store* store) noexcept nogil:
-    return store.failed.load(memory_order_acquire) != 0
-
-
-cdef int64_t store_read_ms(Store* store, int64_t wall_ms) noexcept nogil:
-    return max(min(wall_ms, ms_of(store_ceiling_ts(store))), ms_of(store_last_commit_ts(store)))
+cdef int64_t store_pend(Store* store, int64_t hint_ms) noexcept nogil:
+    # sequentially consistent, both: see read.pyx
+    store.pending_ms.store(hint_ms, memory_order_seq_cst)
+    return store.served_ms.load(memory_order_seq_cst)

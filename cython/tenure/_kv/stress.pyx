@@ -18,7 +18,8 @@ from tenure._kv.codec cimport (
     COMMAND_HEAD_BYTES, COUNTER_BITS, OP_MSET, OP_SET, Opcode, Slice, command_size, command_write, integer_format
 )
 from tenure._kv.machine cimport KeyValueMachine
-from tenure._kv.store cimport STORE_FOUND, Store, StoreCode, store_apply, store_get, store_get_many, store_prefetch
+from tenure._kv.read cimport Instant, store_get, store_look_many
+from tenure._kv.store cimport STORE_FOUND, Store, StoreCode, store_apply, store_prefetch
 from tenure._kv.table cimport hash_mix
 
 cdef extern from "<time.h>" nogil:
@@ -235,6 +236,7 @@ def watch_rounds(KeyValueMachine machine not None, uint32_t keys, uint64_t last)
     often one look at all keys showed two rounds.
     """
     cdef Seen seen[64]
+    cdef Instant instant
     cdef Slice slices[64]
     cdef void* contexts[64]
     cdef StoreCode codes[64]
@@ -243,6 +245,7 @@ def watch_rounds(KeyValueMachine machine not None, uint32_t keys, uint64_t last)
     cdef uint32_t i
     if not 0 < keys <= 64:
         raise ValueError("1 to 64 keys")
+    instant.judged_ms = instant.open_ms = instant.now_ms = 0
     with nogil:
         for i in range(keys):
             slices[i].data = names[i]
@@ -257,7 +260,7 @@ def watch_rounds(KeyValueMachine machine not None, uint32_t keys, uint64_t last)
                     high = max(high, seen[0].turn)
                 else:
                     back += high != 0
-            store_get_many(machine.store, slices, keys, 0, see_value, contexts, codes)
+            store_look_many(machine.store, slices, keys, &instant, see_value, contexts, codes)
             for i in range(keys):
                 if codes[i] != codes[0] or (codes[0] == STORE_FOUND and seen[i].turn != seen[0].turn):
                     mixed += 1

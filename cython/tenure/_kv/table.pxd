@@ -61,6 +61,7 @@ cdef extern from "tenure/_kv/pool.hpp" namespace "tenure" nogil:
 
     size_t pool_room(size_t bytes) noexcept               # what an item of so many bytes really takes
     bint pool_merge(Pool* pool, Pool* source) noexcept
+    void pool_swap(Pool* pool, Pool* other) noexcept
     void pool_release(Pool* pool) noexcept
     Item* pool_take(Pool* pool, size_t bytes) noexcept
     void pool_free(Pool* pool, Item* item) noexcept       # the apply thread
@@ -89,6 +90,7 @@ cdef void shard_replace(Shard* shard, Item* gone, Item* item) noexcept nogil
 # Whether a dump still needs this item as it is.
 cdef bint shard_pins(const Shard* shard, const Item* item) noexcept nogil
 
-# Frees up to `limit` items or buckets of a table out of use, and the table when nothing is left (then True). Any thread; one
-# that is not the apply thread's says `elsewhere`.
-cdef bint table_free_some(Pool* pool, Table* table, uint64_t limit, bint elsewhere) noexcept nogil
+# Frees items and buckets of a table out of use, at most `left` of them, which it counts down, and the table when nothing is
+# left of it (then True). Any thread; one that is not the apply thread's says `elsewhere`.
+cdef bint table_free_some(Pool* pool, Table* table, uint64_t* left, bint elsewhere) noexcept nogil
+cdef void table_free(Pool* pool, Table* table, bint elsewhere) noexcept nogil    # all of it; none is fine

@@ -128,13 +128,15 @@ cdef void shard_replace(Shard* shard, Item* gone, Item* item) noexcept nogil:
 
 
 cdef bint shard_pins(const Shard* shard, const Item* item) noexcept nogil:
-    return shard.dump_open and item.commit_ts <= shard.cut and item.dumped != shard.dump_number
+    # tables that were detached are the dump's own: what came into the shard after them, old as it may be, is none of its
+    return (
+        shard.dump_open and not shard.detached and item.commit_ts <= shard.cut and item.dumped != shard.dump_number)
 
 
-cdef bint table_free_some(Pool* pool, Table* table, uint64_t limit, bint elsewhere) noexcept nogil:
+cdef bint table_free_some(Pool* pool, Table* table, uint64_t* left, bint elsewhere) noexcept nogil:
     cdef Item* item
-    cdef uint64_t _i
-    for _i in range(limit):
+    while left[0] != 0:
+        left[0] -= 1
         item = table.buckets[table.mask]                  # from the last bucket down: the mask is the place in the work
         if item != NULL:
             table.buckets[table.mask] = item.next
@@ -149,6 +151,12 @@ cdef bint table_free_some(Pool* pool, Table* table, uint64_t limit, bint elsewhe
         else:
             table.mask -= 1
     return False
+
+
+cdef void table_free(Pool* pool, Table* table, bint elsewhere) noexcept nogil:
+    cdef uint64_t left = <uint64_t> -1
+    if table.buckets != NULL:
+        table_free_some(pool, table, &left, elsewhere)
 
 
 def _limit_allocations(int64_t left) -> None:

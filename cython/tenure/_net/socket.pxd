@@ -23,6 +23,7 @@ cdef extern from "<sys/socket.h>" nogil:
     const int SO_KEEPALIVE
     const int SO_REUSEADDR
     const int MSG_NOSIGNAL
+    const int SHUT_RDWR
     const int SHUT_WR
     const int SOMAXCONN
     ctypedef unsigned int socklen_t

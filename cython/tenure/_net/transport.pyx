@@ -35,7 +35,7 @@ from tenure._net.message_codec cimport (
 )
 from tenure._net.socket cimport (
     AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EEXIST, EINPROGRESS, EINVAL, ENOENT, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL,
-    SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN,
+    SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN,
     TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
     accept4, addrinfo, bind, connect, freeaddrinfo, getaddrinfo, getsockname, getsockopt, htons, listen, ntohs, recv, send,
     setsockopt, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
@@ -237,7 +237,9 @@ cdef void connection_close(Transport* t, Connection* c, int reason) noexcept nog
     t.statistics.closed[reason] += 1
     if not c.dialled and c.state != OPEN:
         t.statistics.unauthenticated -= 1
-    watch(t, EPOLL_CTL_DEL, c.fd, 0, 0)     # not left to close(): a forked child may share the socket
+    # neither is left to close(): a forked child may share the socket
+    watch(t, EPOLL_CTL_DEL, c.fd, 0, 0)
+    shutdown(c.fd, SHUT_RDWR)
     close(c.fd)
     c.fd = -1
     t.slots.data[c.slot] = NULL
@@ -808,6 +810,7 @@ cdef void transport_close(Transport* t) noexcept nogil:
             connection_close(t, t.slots.data[i], CLOSE_LOCAL)
     if t.listen_fd >= 0:
         watch(t, EPOLL_CTL_DEL, t.listen_fd, 0, 0)
+        shutdown(t.listen_fd, SHUT_RDWR)
         close(t.listen_fd)
         t.listen_fd = -1
     leave(t)

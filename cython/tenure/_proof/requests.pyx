@@ -22,7 +22,7 @@ from tenure._proof.raft.guards cimport (
     guard_on,
 )
 from tenure._proof.raft.raft cimport raft_propose, raft_read_index
-from tenure._proof.raft.types cimport ENTRY_NORMAL, LEADER, OK
+from tenure._proof.raft.types cimport LEADER, OK
 from tenure._proof.world cimport (
     COUNT_FALLBACKS,
     COUNT_LATE_EXTENSIONS,
@@ -95,7 +95,7 @@ cdef void propose(World* w, Member* m, int64_t operation, const Row* row) noexce
         w.stopped = True
         return
     world_input(w, INPUT_PROPOSE, m, operation, 0)
-    code = raft_propose(m.raft, &payload, 1, ENTRY_NORMAL, host_reading(w, m), &index)
+    code = raft_propose(m.raft, &payload, 1, host_reading(w, m), &index)
     blob_release(payload)
     if code != OK:
         operation_answer(w, m, operation, STATUS_FAIL, 0)

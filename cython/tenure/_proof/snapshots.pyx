@@ -129,7 +129,7 @@ cdef void snapshots_written(World* w, Member* m, uint64_t index) noexcept nogil:
     m.dumping = NULL
     if stored == NULL or (m.snapshot != NULL and m.snapshot.index >= index):
         return      # an installed one overtook it
-    if raft_note_snapshot(m.raft, index) != OK:
+    if raft_note_snapshot(m.raft, index, &stored.configuration) != OK:
         return
     world_input(w, INPUT_NOTE, m, <int64_t>index, 0)
     count(w, COUNT_SNAPSHOTS)

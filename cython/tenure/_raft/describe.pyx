@@ -8,13 +8,17 @@ largest of ms, us and ns that divides them. Any thread that holds the GIL may ca
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from tenure._core.vec cimport Vec
+from tenure._raft.conf_change cimport conf_change_decode
+from tenure._raft.replication cimport is_voter
 from tenure._raft.state cimport PROBE, REPLICATE, SNAPSHOT, Progress, Raft, RaftConfig
 from tenure._raft.types cimport (
-    CANDIDATE, ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ERR_BAD_TARGET, ERR_COMPACTED, ERR_INVARIANT,
-    ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED, ERR_REMOVED, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER,
-    ERR_UNAVAILABLE, FOLLOWER, LEADER, MSG_APP, MSG_APP_RESP, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PRE_VOTE,
+    CANDIDATE, CHANGE_ADD_LEARNER, CHANGE_ADD_VOTER, CHANGE_REMOVE, CHANGE_UPDATE, ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2,
+    ENTRY_NORMAL, ERR_ALREADY_JOINT, ERR_BAD_CHANGE, ERR_BAD_TARGET, ERR_CHANGE_PENDING, ERR_COMPACTED, ERR_INVARIANT,
+    ERR_JOINT_WITHOUT_VOTERS, ERR_MEMORY, ERR_NEEDS_JOINT, ERR_NO_LEADER, ERR_NO_VOTERS, ERR_NOT_JOINT, ERR_NOT_LEADER,
+    ERR_OVERLOADED, ERR_REMOVED, ERR_SIMPLE_IN_JOINT, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TOO_MANY_MEMBERS, ERR_TRANSFER,
+    ERR_UNAVAILABLE, ERR_UNKNOWN_PEER, FOLLOWER, LEADER, MSG_APP, MSG_APP_RESP, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PRE_VOTE,
     MSG_PRE_VOTE_RESP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_SNAP, MSG_TIMEOUT_NOW, MSG_VOTE, MSG_VOTE_RESP, OK,
-    PRE_CANDIDATE, Configuration, Entry, HardState, Message, ReadState, Ready, Snapshot,
+    PRE_CANDIDATE, ConfChange, Configuration, Entry, HardState, MemberChange, Message, ReadState, Ready, Snapshot,
 )
 
 CODE_NAMES = {
@@ -31,6 +35,16 @@ CODE_NAMES = {
     ERR_UNAVAILABLE: "Unavailable",
     ERR_BAD_TARGET: "BadTarget",
     ERR_STEPPED_DOWN: "SteppedDown",
+    ERR_UNKNOWN_PEER: "UnknownPeer",
+    ERR_CHANGE_PENDING: "ChangePending",
+    ERR_ALREADY_JOINT: "AlreadyJoint",
+    ERR_NOT_JOINT: "NotJoint",
+    ERR_SIMPLE_IN_JOINT: "SimpleChangeInJoint",
+    ERR_NEEDS_JOINT: "NeedsJoint",
+    ERR_NO_VOTERS: "NoVoters",
+    ERR_JOINT_WITHOUT_VOTERS: "JointWithoutVoters",
+    ERR_TOO_MANY_MEMBERS: "TooManyMembers",
+    ERR_BAD_CHANGE: "BadChange",
 }
 ROLE_NAMES = {
     FOLLOWER: "StateFollower",
@@ -57,6 +71,7 @@ ENTRY_KIND_NAMES = {
     ENTRY_CONF_CHANGE: "EntryConfChange",
     ENTRY_CONF_CHANGE_V2: "EntryConfChangeV2",
 }
+CHANGE_LETTERS = {CHANGE_ADD_VOTER: "v", CHANGE_REMOVE: "r", CHANGE_UPDATE: "u", CHANGE_ADD_LEARNER: "l"}
 PROGRESS_STATE_NAMES = {PROBE: "StateProbe", REPLICATE: "StateReplicate", SNAPSHOT: "StateSnapshot"}
 
 ESCAPES = {
@@ -110,12 +125,26 @@ cdef bytes payload(const Entry* entry):
     return entry.data.bytes()[:entry.data.size]
 
 
+cdef str describe_change(const ConfChange* change):
+    """A word a change; its context, if it has one, in brackets."""
+    cdef const MemberChange* each
+    cdef int32_t i
+    words = []
+    for i in range(change.count):
+        each = &change.changes[i]
+        word = f"{CHANGE_LETTERS.get(each.kind, '?')}{each.id}"
+        words.append(f"{word}({quote(each.context[:each.context_bytes])})" if each.context_bytes else word)
+    return " ".join(words)
+
+
 cdef str describe_entry(const Entry* entry):
+    cdef ConfChange change
     cdef str kind = ENTRY_KIND_NAMES.get(entry.kind, f"Entry({entry.kind})")
-    cdef bytes data = payload(entry)
-    if entry.kind != ENTRY_NORMAL and not data:
-        return f"{entry.term}/{entry.index} {kind}"
-    return f"{entry.term}/{entry.index} {kind} {quote(data)}"
+    cdef str text
+    if entry.kind != ENTRY_NORMAL and conf_change_decode(entry, &change) == OK:
+        text = describe_change(&change)
+        return f"{entry.term}/{entry.index} {kind}" + (f" {text}" if text else "")
+    return f"{entry.term}/{entry.index} {kind} {quote(payload(entry))}"
 
 
 cdef str describe_entries(const Vec[Entry]* entries):
@@ -143,6 +172,21 @@ cdef str describe_configuration(const Configuration* c):
         f" Learners:{ids(c.learners, c.learners_count)} LearnersNext:{ids(c.learners_next, c.learners_next_count)}"
         f" AutoLeave:{'true' if c.auto_leave else 'false'}"
     )
+
+
+cdef str member_set(const uint64_t* members, int32_t count):
+    return "(" + " ".join([str(members[i]) for i in range(count)]) + ")"
+
+
+cdef str describe_members(const Configuration* c):
+    text = f"voters={member_set(c.voters, c.voters_count)}"
+    if c.outgoing_count:
+        text += f"&&{member_set(c.outgoing, c.outgoing_count)}"
+    if c.learners_count:
+        text += f" learners={member_set(c.learners, c.learners_count)}"
+    if c.learners_next_count:
+        text += f" learners_next={member_set(c.learners_next, c.learners_next_count)}"
+    return text + (" autoleave" if c.auto_leave else "")
 
 
 cdef str describe_snapshot(const Snapshot* s):
@@ -190,7 +234,7 @@ cdef str describe_message(const Message* m):
     return text
 
 
-cdef str describe_ready(const Ready* ready):
+cdef str describe_ready(const Ready* ready, bint with_waiting=True):
     """Messages are printed in the order in which a synchronous host sends them: those that wait for the disk last."""
     cdef size_t i
     text = ""
@@ -208,11 +252,11 @@ cdef str describe_ready(const Ready* ready):
         text += f"Snapshot {describe_snapshot(ready.snapshot)}\n"
     if ready.committed.size:
         text += "CommittedEntries:\n" + describe_entries(&ready.committed)
-    if ready.messages.size or ready.after_append.size:
+    if ready.messages.size or (with_waiting and ready.after_append.size):
         text += "Messages:\n"
         for i in range(ready.messages.size):
             text += describe_message(&ready.messages.data[i]) + "\n"
-        for i in range(ready.after_append.size):
+        for i in range(ready.after_append.size if with_waiting else 0):
             text += describe_message(&ready.after_append.data[i]) + "\n"
     if not text:
         return "<empty Ready>\n"
@@ -248,17 +292,6 @@ cdef str describe_status(const Raft* r):
     return text
 
 
-cdef bint is_voter(const Raft* r):
-    cdef int32_t i
-    for i in range(r.configuration.voters_count):
-        if r.configuration.voters[i] == r.config.id:
-            return True
-    for i in range(r.configuration.outgoing_count):
-        if r.configuration.outgoing[i] == r.config.id:
-            return True
-    return False
-
-
 cdef str describe_state(const Raft* r):
-    voter = "(Voter)" if is_voter(r) else "(Non-Voter)"
+    voter = "(Voter)" if is_voter(r, r.config.id) else "(Non-Voter)"
     return f"{role_name(r.role)} {voter} Term:{r.term} Lead:{r.lead}"

@@ -7,9 +7,9 @@ and starts no campaign, whatever asked for it, and the refusal changes neither t
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from tenure._raft.guards cimport GUARD_WITHDRAW_FIRST, guard_on
+from tenure._raft.guards cimport GUARD_ONE_CHANGE, GUARD_WITHDRAW_FIRST, guard_on
 from tenure._raft.lease_rule cimport fail, lease_open, lease_withdraw
-from tenure._raft.log cimport log_last_index, log_last_term, log_up_to_date
+from tenure._raft.log cimport log_last_index, log_last_term, log_matches, log_term, log_up_to_date
 from tenure._raft.outbox cimport outbox
 from tenure._raft.progress cimport become_replicate, progress_of, progress_reset
 from tenure._raft.promise cimport promise_remaining
@@ -26,6 +26,7 @@ from tenure._raft.types cimport (
     MAX_PROMISE_NS,
     MSG_PRE_VOTE,
     MSG_PRE_VOTE_RESP,
+    MSG_TIMEOUT_NOW,
     MSG_VOTE,
     MSG_VOTE_RESP,
     NO_MEMBER,
@@ -73,6 +74,10 @@ cdef void reset(Raft* r, uint64_t term) noexcept nogil:
     r.uncommitted_bytes = 0
     r.told_commit = 0
     r.own_term_index = 0
+    r.pending_change_index = 0
+    r.leaving_index = r.leaving_round = 0
+    r.delayed_release = 0
+    r.departed.clear()
     for i in range(r.progress.size):
         progress_reset(&r.progress.data[i], last, r.progress.data[i].id == r.config.id)
 
@@ -108,6 +113,8 @@ cdef void become_leader(Raft* r) noexcept nogil:
         become_replicate(me)
         me.recent_active = True
     lease_open(r)
+    # Whatever a predecessor left in the log may be a change: none may follow before all of it is applied here.
+    r.pending_change_index = log_last_index(&r.log)
     if append_entries(r, &empty, 1, ENTRY_NORMAL) == OK:
         r.own_term_index = log_last_index(&r.log)
 
@@ -120,6 +127,8 @@ cdef bint promotable(Raft* r) noexcept nogil:
 cdef bint has_unapplied_change(const Raft* r) noexcept nogil:
     """A member with a committed, unapplied change of membership does not know whose votes count."""
     cdef uint64_t index = max(r.log.applied, r.log.offset) + 1
+    if not guard_on(r.config.guards_off, GUARD_ONE_CHANGE):
+        return False
     while index <= r.log.committed:
         if r.log.entries.data[index - r.log.offset - 1].kind != ENTRY_NORMAL:
             return True
@@ -163,6 +172,26 @@ cdef void hup(Raft* r, uint64_t release_term) noexcept nogil:
     campaign(r, r.config.pre_vote and release_term == 0, release_term)
 
 
+cdef void step_down(Raft* r) noexcept nogil:
+    """Clear the word for the term, release the promises to the best voter that is heard, follow."""
+    cdef Progress* best = NULL
+    cdef Progress* p
+    cdef Message* m
+    cdef size_t i
+    lease_withdraw(r)
+    for i in range(r.progress.size):
+        p = &r.progress.data[i]
+        if p.id == r.config.id or p.is_learner or p.silent_ticks > 2 * r.config.heartbeat_ticks:
+            continue
+        if is_voter(r, p.id) and (best == NULL or p.match > best.match):
+            best = p
+    if best != NULL:
+        m = outbox(r, MSG_TIMEOUT_NOW, best.id)
+        if m != NULL:
+            m.release_term = r.term
+    become_follower(r, r.term, NO_MEMBER)
+
+
 cdef void re_elect_self(Raft* r) noexcept nogil:
     """The transferee did not take over in time: open the next term under this term's own release (H03).
 
@@ -175,6 +204,36 @@ cdef void re_elect_self(Raft* r) noexcept nogil:
     campaign(r, False, term)
 
 
+cdef void refuse(const Raft* r, Message* reply) noexcept nogil:
+    """Say no, and what is committed: the candidate may act on a configuration that it does not know to be gone.
+
+    Without this a member that was removed, but has the longer log, could refuse for ever those who need its vote only because
+    nobody told them. What is applied here has been applied by whoever holds a lease (LEASE.md rule 6).
+    """
+    cdef uint64_t index = min(r.log.committed, r.log.applied)
+    reply.reject = True
+    if r.config.commit_in_votes and log_term(&r.log, index, &reply.log_term):
+        reply.commit = index
+
+
+cdef void learn_commit(Raft* r, const Message* m) noexcept nogil:
+    """An entry that somebody knows to be committed is committed here too, if it is the same entry."""
+    if not m.reject or m.commit <= r.log.committed or not log_matches(&r.log, m.commit, m.log_term):
+        return
+    r.log.committed = m.commit
+    if r.role != FOLLOWER and has_unapplied_change(r):
+        become_follower(r, r.term, NO_MEMBER)   # this election is about a configuration of the past
+
+
+cdef void on_timeout_now(Raft* r, uint64_t release_term) noexcept nogil:
+    if r.role != FOLLOWER or release_term != r.term:
+        return
+    if has_unapplied_change(r):
+        r.delayed_release = release_term
+    else:
+        hup(r, release_term)
+
+
 cdef bint vote_is_forbidden(Raft* r, const Message* m) noexcept nogil:
     """Refuse what a promise forbids, before term or timer could change; tell a pre-candidate when to ask again."""
     cdef int64_t remaining = promise_remaining(r, m.from_, m.term, m.release_term)
@@ -184,7 +243,7 @@ cdef bint vote_is_forbidden(Raft* r, const Message* m) noexcept nogil:
     if m.type == MSG_PRE_VOTE:
         refusal = outbox(r, MSG_PRE_VOTE_RESP, m.from_)
         if refusal != NULL:
-            refusal.reject = True
+            refuse(r, refusal)
             refusal.remaining_ns = remaining
     return True
 
@@ -206,7 +265,7 @@ cdef void on_vote_request(Raft* r, const Message* m) noexcept nogil:
             r.election_elapsed = 0
             r.vote = m.from_
     else:
-        reply.reject = True
+        refuse(r, reply)
 
 
 cdef VoteResult tally(Raft* r) noexcept nogil:

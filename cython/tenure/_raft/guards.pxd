@@ -15,7 +15,11 @@ cdef enum Guard:
     GUARD_CHECK_EVERY_READ = 11     # H11: one check serves one call (reader's side)
     GUARD_NOBODY_AHEAD = 12         # H12: no commit index above the leader's applied index leaves it
     GUARD_OWN_TERM = 13             # H13: an entry of the own term is applied first
-    GUARD_SOLE_VOTER = 14           # H14: "sole voter" means this member
+    GUARD_SOLE_VOTER = 14           # H14: "sole voter" means this member, and no outgoing half
+    GUARD_REMOVED_LEADER = 15       # H15: a removed or demoted leader has no lease, its own acknowledgement no longer counts
+    GUARD_JOINT = 16                # H16: the lease is the minimum over both halves, recomputed at a switch
+    GUARD_ONE_CHANGE = 17           # H17: one change at a time, and no campaign with a committed, unapplied one
+    GUARD_FORGET = 18               # H18: replies are forgotten when a member leaves
     GUARD_WITHDRAW_FIRST = 19       # H19: the word is cleared before the role changes
     GUARD_GENERATION = 20           # H20: a late extension needs the generation it was computed under
     GUARD_OWN_ROUND = 22            # H22: an acknowledgement confirms the rounds up to its own, not a later attempt

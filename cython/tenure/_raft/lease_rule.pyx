@@ -14,12 +14,16 @@ The only state outside `Raft` is the lease word, which reader threads load at an
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from tenure._core.lease cimport lease_extend, lease_generation, lease_invalidate
+from tenure._raft.changer cimport ids_contain
 from tenure._raft.guards cimport (
+    GUARD_JOINT,
     GUARD_OWN_TERM,
     GUARD_PROMISED,
     GUARD_RATE,
+    GUARD_REMOVED_LEADER,
     GUARD_SEND_STAMP,
     GUARD_SOLE_VOTER,
     guard_on,
@@ -27,20 +31,21 @@ from tenure._raft.guards cimport (
 from tenure._raft.progress cimport progress_of
 from tenure._raft.quorum cimport quorum_selection
 from tenure._raft.state cimport Progress, Raft
-from tenure._raft.types cimport LEADER, MAX_MEMBERS, MAX_PROMISE_NS, OK, Message
+from tenure._raft.types cimport LEADER, MAX_MEMBERS, MAX_PROMISE_NS, OK, Configuration, Message
 
 cdef enum:
+    LAST_GENERATION = 0xFFFFFF          # of the lease word; 1 follows it
     RATE_WINDOW_NS = 5000000000
     MAX_ELAPSED_NS = 0x10000000000000
 
 
 cdef bint is_sole_voter(const Raft* r) noexcept nogil:
     """Self is a voter, there is no other voter and no outgoing half."""
-    return (
-        r.configuration.voters_count == 1
-        and r.configuration.outgoing_count == 0
-        and (r.configuration.voters[0] == r.config.id or not guard_on(r.config.guards_off, GUARD_SOLE_VOTER))
-    )
+    if r.configuration.voters_count != 1:
+        return False
+    if not guard_on(r.config.guards_off, GUARD_SOLE_VOTER):
+        return True
+    return r.configuration.outgoing_count == 0 and r.configuration.voters[0] == r.config.id
 
 
 cdef void lease_open(Raft* r) noexcept nogil:
@@ -133,9 +138,17 @@ cdef void lease_on_vote(Raft* r, Progress* p) noexcept nogil:
 
 
 cdef int64_t reached(Raft* r, const uint64_t* voters, int32_t count) noexcept nogil:
-    cdef int64_t until[MAX_MEMBERS]
+    cdef int64_t until[MAX_MEMBERS + 1]
     cdef Progress* p
     cdef int32_t i
+    if not guard_on(r.config.guards_off, GUARD_REMOVED_LEADER) and not ids_contain(voters, count, r.config.id):
+        # proof build, H15 switched off: this member takes itself for one voter more
+        for i in range(count):
+            p = progress_of(r, voters[i])
+            until[i] = 0 if p == NULL else p.lease_until_ns
+        until[count] = r.now_ns + r.config.promise_ns
+        quorum_selection(until, count + 1)  # sorts them
+        return until[count + 1 - (count // 2 + 1)]
     for i in range(count):
         if voters[i] == r.config.id:
             until[i] = r.now_ns + r.config.promise_ns
@@ -154,9 +167,48 @@ cdef void lease_update(Raft* r) noexcept nogil:
         return
     if r.configuration.voters_count == 0:
         return
-    until = min(
-        reached(r, r.configuration.voters, r.configuration.voters_count),
-        reached(r, r.configuration.outgoing, r.configuration.outgoing_count),
-    )
+    until = reached(r, r.configuration.voters, r.configuration.voters_count)
+    if r.configuration.outgoing_count and guard_on(r.config.guards_off, GUARD_JOINT):
+        until = min(until, reached(r, r.configuration.outgoing, r.configuration.outgoing_count))
     if until > r.now_ns:
         lease_extend(r.lease, until, <uint32_t>r.lease_generation)
+
+
+cdef bint same_voters(const Configuration* a, const Configuration* b) noexcept nogil:
+    return (
+        a.voters_count == b.voters_count
+        and a.outgoing_count == b.outgoing_count
+        and memcmp(a.voters, b.voters, <size_t>a.voters_count * sizeof(uint64_t)) == 0
+        and memcmp(a.outgoing, b.outgoing, <size_t>a.outgoing_count * sizeof(uint64_t)) == 0
+    )
+
+
+cdef bint contains_self(const Raft* r, const Configuration* c) noexcept nogil:
+    return (
+        ids_contain(c.voters, c.voters_count, r.config.id) or ids_contain(c.outgoing, c.outgoing_count, r.config.id)
+    )
+
+
+cdef void lease_before_switch(Raft* r, const Configuration* to) noexcept nogil:
+    """An end that was reckoned for one set of voters says nothing about another: next generation, no lease (H16).
+
+    The term goes on under the new generation only if nobody else has invalidated the word meanwhile. A leader that will be
+    no voter has had its last lease of this term (H15).
+    """
+    cdef uint32_t before, after
+    if r.role != LEADER:
+        return
+    if not contains_self(r, to) and guard_on(r.config.guards_off, GUARD_REMOVED_LEADER):
+        lease_withdraw(r)
+        return
+    if r.lease == NULL or r.lease_cleared or same_voters(&r.configuration, to):
+        return
+    if not guard_on(r.config.guards_off, GUARD_JOINT):
+        return
+    before = <uint32_t>r.lease_generation
+    if before == 0 or lease_generation(r.lease) != before:
+        return
+    lease_invalidate(r.lease)
+    after = lease_generation(r.lease)
+    if after == (1 if before == LAST_GENERATION else before + 1):
+        r.lease_generation = after

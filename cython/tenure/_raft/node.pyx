@@ -7,7 +7,7 @@ dataclasses; `Message` and `Ready` own the C struct, so that passing a message o
 """
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -18,23 +18,25 @@ from tenure import errors
 from tenure._core.blob cimport Blob, blob_new, blob_release
 from tenure._core.lease cimport Lease, LeaseWord
 from tenure._core.vec cimport Vec
+from tenure._raft.changes cimport change_error, fill_change
 from tenure._raft.describe cimport (
-    code_name, describe_entry, describe_message, describe_ready, describe_state, describe_status, message_type_name, role_name,
+    code_name, describe_entry, describe_members, describe_message, describe_ready, describe_state, describe_status,
+    message_type_name, role_name,
 )
 from tenure._raft.describe import MESSAGE_TYPE_NAMES, PROGRESS_STATE_NAMES
 from tenure._raft.quorum cimport quorum_joint_vote, quorum_selection, quorum_vote
 from tenure._raft.raft cimport (
-    raft_appended, raft_applied, raft_campaign, raft_compact, raft_default_config, raft_fail, raft_forget_leader, raft_free,
-    raft_note_snapshot,
-    raft_has_ready, raft_last_index, raft_new, raft_propose, raft_read_index, raft_ready, raft_report_snapshot,
+    raft_appended, raft_applied, raft_apply_conf_change, raft_campaign, raft_compact, raft_default_config, raft_fail,
+    raft_forget_leader, raft_free, raft_has_ready, raft_last_index, raft_new, raft_note_snapshot, raft_propose,
+    raft_propose_conf_change, raft_read_index, raft_ready, raft_report_snapshot,
     raft_report_unreachable, raft_rest_ticks, raft_step, raft_step_down, raft_tick, raft_transfer,
 )
 from tenure._raft.state cimport Progress as CProgress
-from tenure._raft.state cimport Raft, RaftConfig, Vote
+from tenure._raft.state cimport REMOVAL_HAND_OVER, REMOVAL_STAY, REMOVAL_STEP_DOWN, Raft, RaftConfig, Vote
 from tenure._raft.types cimport (
     ENTRY_NORMAL, ERR_BAD_TARGET, ERR_COMPACTED, ERR_INVARIANT, ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED,
-    ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER, ERR_UNAVAILABLE, MAX_MEMBERS, OK, VOTE_LOST, VOTE_WON,
-    VoteResult, entries_push, message_release, ready_release,
+    ERR_CHANGE_PENDING, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER, ERR_UNAVAILABLE, MAX_MEMBERS, OK, VOTE_LOST, VOTE_WON,
+    ConfChange, VoteResult, entries_push, message_release, ready_release,
 )
 from tenure._raft.types cimport Configuration as CConfiguration
 from tenure._raft.types cimport Entry as CEntry
@@ -60,6 +62,7 @@ Progress = value_type(
     ("paused", bool), ("recent_active", bool), ("is_learner", bool), ("acked_round", int), ("lease_until_ns", int),
     ("rate_refused", bool), ("inflight_count", int), ("inflight_bytes", int))
 
+ON_REMOVAL = {"stay": REMOVAL_STAY, "step-down": REMOVAL_STEP_DOWN, "hand-over": REMOVAL_HAND_OVER}
 MESSAGE_TYPES = {name: number for number, name in MESSAGE_TYPE_NAMES.items()}
 
 
@@ -76,6 +79,8 @@ cdef object error_of(int code, uint64_t lead):
         return errors.InvalidArgument(message)
     if code in (ERR_MEMORY, ERR_INVARIANT):
         return errors.MemberFailed(message, cause=message)
+    if code >= ERR_CHANGE_PENDING:
+        return change_error(code)
     return errors.Refused(message)
 
 
@@ -334,6 +339,10 @@ cdef class Ready:
     def __str__(self) -> str:
         return describe_ready(&self.c)
 
+    def describe_sent_at_once(self) -> str:
+        """The same without the messages that wait for the disk."""
+        return describe_ready(&self.c, False)
+
 
 @cython.final
 cdef class RawNode:
@@ -397,7 +406,7 @@ cdef class RawNode:
     def campaign(self, int64_t now_ns) -> None:
         check(self.raft, raft_campaign(self.raft, now_ns))
 
-    def propose(self, data, int64_t now_ns, *, uint8_t kind=ENTRY_NORMAL) -> int:
+    def propose(self, data, int64_t now_ns) -> int:
         """Append payloads (bytes, or a sequence of them); the index of the first."""
         payloads = [data] if isinstance(data, bytes) else list(data)
         cdef size_t count = len(payloads), made = 0, i
@@ -409,7 +418,7 @@ cdef class RawNode:
         try:
             for made in range(count):
                 blobs[made] = new_blob(payloads[made])
-            code = raft_propose(self.raft, blobs, count, kind, now_ns, &first_index)
+            code = raft_propose(self.raft, blobs, count, now_ns, &first_index)
             if code == ERR_TOO_LARGE:
                 raise errors.TooLarge(
                     code_name(code), size_bytes=max(map(len, payloads)), limit_bytes=self.raft.config.max_message_bytes)
@@ -419,6 +428,23 @@ cdef class RawNode:
                 blob_release(blobs[i])
             free(blobs)
         return first_index
+
+    def propose_conf_change(self, changes, int64_t now_ns, *, str transition="auto", bint v1=False) -> str | None:
+        """Propose a change of membership. None, or why an empty entry was appended in its place."""
+        cdef ConfChange change
+        cdef uint64_t index = 0
+        cdef int32_t refused = OK
+        keep = fill_change(&change, changes, transition, v1)
+        check(self.raft, raft_propose_conf_change(self.raft, &change, now_ns, &index, &refused))
+        del keep
+        return None if refused == OK else code_name(refused)
+
+    def apply_conf_change(self, entry, int64_t now_ns):
+        """Follow a committed change; the configuration from now on."""
+        cdef Message holder = Message.__new__(Message)
+        push_entries(&holder.c.entries, (entry,))
+        check(self.raft, raft_apply_conf_change(self.raft, &holder.c.entries.data[0], now_ns))
+        return configuration_of(&self.raft.configuration)
 
     def read_index(self, uint64_t read_id, int64_t now_ns) -> None:
         check(self.raft, raft_read_index(self.raft, read_id, now_ns))
@@ -462,9 +488,28 @@ cdef class RawNode:
     def applied_to(self, uint64_t index, int64_t now_ns) -> None:
         check(self.raft, raft_applied(self.raft, index, now_ns))
 
+    def own_responses(self, uint64_t number) -> list:
+        """What this member will tell itself once that Ready is durable: (message, messages to others before it)."""
+        cdef size_t i
+        return [
+            (Message.copy_of(&self.raft.self_messages.data[i].message), self.raft.self_messages.data[i].behind)
+            for i in range(self.raft.self_messages.size)
+            if self.raft.self_messages.data[i].number == number
+        ]
+
+    def note_snapshot(self, uint64_t index, configuration=None) -> None:
+        """A snapshot at `index` exists; its configuration is the present one unless another is given."""
+        cdef CConfiguration c
+        if configuration is None:
+            check(self.raft, raft_note_snapshot(self.raft, index, NULL))
+            return
+        fill_configuration(&c, configuration)
+        check(self.raft, raft_note_snapshot(self.raft, index, &c))
+
     def compact(self, uint64_t index) -> None:
+        """Drop the entries up to and with `index`; a snapshot is noted there if none is that far."""
         if index > self.raft.log.latest_snapshot.index:
-            check(self.raft, raft_note_snapshot(self.raft, index))
+            check(self.raft, raft_note_snapshot(self.raft, index, NULL))
         check(self.raft, raft_compact(self.raft, index))
 
     # ---- state
@@ -499,6 +544,10 @@ cdef class RawNode:
     def entries(self) -> tuple: return entries_of(&self.raft.log.entries)
     @property
     def configuration(self): return configuration_of(&self.raft.configuration)
+    @property
+    def configuration_index(self) -> int: return self.raft.configuration_index
+    @property
+    def pending_change_index(self) -> int: return self.raft.pending_change_index
     @property
     def transferee(self) -> int: return self.raft.transferee
     @property
@@ -545,6 +594,10 @@ cdef class RawNode:
         """A line for every member's progress, on a leader; empty elsewhere."""
         return describe_status(self.raft)
 
+    def describe_members(self) -> str:
+        """Voters (of both halves), learners, and whether a joint configuration is left by itself."""
+        return describe_members(&self.raft.configuration)
+
     def describe_state(self) -> str:
         return describe_state(self.raft)
 
@@ -559,6 +612,12 @@ cdef int set_config(RaftConfig* c, dict config) except -1:
             c.check_quorum = value
         elif name == "pre_vote":
             c.pre_vote = value
+        elif name == "on_removal":
+            c.on_removal = ON_REMOVAL[value]
+        elif name == "commit_in_votes":
+            c.commit_in_votes = value
+        elif name == "disable_change_validation":
+            c.disable_change_validation = value
         elif name == "async_storage":
             c.async_storage = value
         elif name == "max_message_bytes":

@@ -66,19 +66,20 @@ cdef uint64_t commit_to_tell(const Raft* r) noexcept nogil:
     return r.log.committed
 
 
+cdef void send_heartbeat(Raft* r, uint64_t to, uint64_t match, uint64_t round) noexcept nogil:
+    cdef Message* message = outbox(r, MSG_HEARTBEAT, to)
+    if message == NULL:
+        return
+    message.commit = min(match, commit_to_tell(r))
+    message.round = round
+    r.told_commit = max(r.told_commit, message.commit)
+
+
 cdef void broadcast_heartbeat(Raft* r, uint64_t round) noexcept nogil:
-    cdef uint64_t commit = commit_to_tell(r)
     cdef Progress* p
-    cdef Message* message
     cdef size_t i
     for i in range(r.progress.size):
         p = &r.progress.data[i]
-        if p.id == r.config.id:
-            continue
-        message = outbox(r, MSG_HEARTBEAT, p.id)
-        if message == NULL:
-            return
-        message.commit = min(p.match, commit)
-        message.round = round
-        p.sent_commit = max(p.sent_commit, message.commit)
-        r.told_commit = max(r.told_commit, message.commit)
+        if p.id != r.config.id:
+            send_heartbeat(r, p.id, p.match, round)
+            p.sent_commit = max(p.sent_commit, min(p.match, commit_to_tell(r)))

@@ -10,6 +10,8 @@ from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memset
 
 from tenure._core.vec cimport Vec
+from tenure._raft.changer cimport Changed, ids_contain, is_tracked
+from tenure._raft.types cimport Configuration
 from tenure._raft.state cimport PROBE, REPLICATE, SNAPSHOT, Inflight, Progress, Raft
 
 
@@ -33,6 +35,47 @@ cdef bint progress_add(Vec[Progress]* all, uint64_t id, bint is_learner, uint64_
     if at < all.size and all.data[at].id == id:
         return True
     return all.insert(at, p)
+
+
+cdef bint was_dropped(const Changed* to, uint64_t id) noexcept nogil:
+    cdef int32_t i
+    for i in range(to.dropped_count):
+        if to.dropped[i] == id:
+            return True
+    return False
+
+
+cdef bint add_missing(
+        Vec[Progress]* all, const uint64_t* ids, int32_t count, bint are_learners, uint64_t next) noexcept nogil:
+    cdef size_t before, at
+    cdef int32_t i
+    for i in range(count):
+        before = all.size
+        if not progress_add(all, ids[i], are_learners, next):
+            return False
+        for at in range(all.size if all.size > before else 0):
+            if all.data[at].id == ids[i]:
+                all.data[at].recent_active = True   # else a check of the quorum could depose its leader before it has spoken
+    return True
+
+
+cdef bint progress_follow(Vec[Progress]* all, const Changed* to, uint64_t next, uint64_t self_id) noexcept nogil:
+    cdef const Configuration* c = &to.configuration
+    cdef Progress* p
+    cdef size_t i = 0
+    while i < all.size:
+        p = &all.data[i]
+        if is_tracked(c, p.id) and (p.id == self_id or not was_dropped(to, p.id)):
+            p.is_learner = ids_contain(c.learners, c.learners_count, p.id)
+            i += 1
+        else:
+            p.window.release()
+            all.remove(i)
+    return (
+        add_missing(all, c.voters, c.voters_count, False, next)
+        and add_missing(all, c.outgoing, c.outgoing_count, False, next)
+        and add_missing(all, c.learners, c.learners_count, True, next)
+    )
 
 
 cdef void progress_reset(Progress* p, uint64_t last_index, bint is_self) noexcept nogil:

@@ -11,14 +11,18 @@ from libc.string cimport memcmp, memcpy, memset
 from tenure._core.blob cimport Blob
 from tenure._core.lease cimport LeaseWord, lease_invalidate, lease_release, lease_retain
 from tenure._core.vec cimport Vec
+from tenure._raft.changer cimport configuration_is_sane
 from tenure._raft.election cimport (
     become_follower,
     hup,
+    learn_commit,
+    on_timeout_now,
     on_vote_reply,
     on_vote_request,
     promotable,
     quorum_is_active,
     re_elect_self,
+    step_down,
     vote_is_forbidden,
 )
 from tenure._raft.guards cimport GUARD_ACKNOWLEDGEMENT, GUARD_OWN_FIELD, GUARD_TRANSFER_CLEARS, guard_on
@@ -31,6 +35,13 @@ from tenure._raft.log cimport (
     log_release,
     log_term,
 )
+from tenure._raft.membership cimport (
+    apply_change,
+    membership_on_applied,
+    membership_on_reply,
+    membership_on_start,
+    propose_change,
+)
 from tenure._raft.outbox cimport broadcast_heartbeat, outbox
 from tenure._raft.progress cimport become_probe, progress_of, progress_release
 from tenure._raft.promise cimport promise_on_clock, promise_on_start
@@ -39,7 +50,6 @@ from tenure._raft.replication cimport (
     adopt,
     append_entries,
     broadcast_append,
-    configuration_is_sane,
     hand_over_if_caught_up,
     is_voter,
     maybe_send_append,
@@ -50,8 +60,9 @@ from tenure._raft.replication cimport (
     on_snapshot,
     tell_commit,
 )
-from tenure._raft.state cimport REPLICATE, SNAPSHOT, Progress, Raft, RaftConfig, SelfMessage, Write
+from tenure._raft.state cimport REMOVAL_HAND_OVER, REPLICATE, SNAPSHOT, Progress, Raft, RaftConfig, SelfMessage, Write
 from tenure._raft.types cimport (
+    ENTRY_NORMAL,
     ERR_BAD_TARGET,
     ERR_COMPACTED,
     ERR_INVARIANT,
@@ -62,6 +73,7 @@ from tenure._raft.types cimport (
     ERR_STEPPED_DOWN,
     ERR_TRANSFER,
     ERR_UNAVAILABLE,
+    ERR_UNKNOWN_PEER,
     FOLLOWER,
     LEADER,
     MAX_PROMISE_NS,
@@ -79,6 +91,7 @@ from tenure._raft.types cimport (
     MSG_VOTE_RESP,
     NO_MEMBER,
     OK,
+    ConfChange,
     Configuration,
     Entry,
     HardState,
@@ -100,6 +113,8 @@ cdef void raft_default_config(RaftConfig* config) noexcept nogil:
     config.check_quorum = True
     config.pre_vote = True
     config.async_storage = True
+    config.on_removal = REMOVAL_HAND_OVER
+    config.commit_in_votes = True
     config.max_message_bytes = 1 << 20
     config.max_committed_bytes = 4 << 20
     config.max_inflight_messages = 256
@@ -123,6 +138,7 @@ cdef bint config_is_sane(const RaftConfig* c) noexcept nogil:
         and 0 <= c.promise_ns <= MAX_PROMISE_NS
         and 0 <= c.rate_numerator < c.rate_denominator <= 1000
         and c.granularity_ns >= 0
+        and c.on_removal <= REMOVAL_HAND_OVER
     )
 
 
@@ -137,6 +153,8 @@ cdef Raft* raft_new(
     if r == NULL:
         return NULL
     memcpy(&r.config, config, sizeof(RaftConfig))
+    if config.disable_change_validation:
+        r.config.promise_ns = 0     # leases rest on the validation of changes (H17)
     r.random = config.seed * 0x9E3779B97F4A7C15ULL + config.id
     r.now_ns = now_ns
     r.term = hard.term
@@ -158,9 +176,10 @@ cdef Raft* raft_new(
     if r.log.committed > log_last_index(&r.log) or r.log.applied > r.log.committed:
         raft_free(r)
         return NULL
-    if not adopt(r, configuration):
+    if not adopt(r, configuration, r.log.applied):
         raft_free(r)
         return NULL
+    membership_on_start(r)
     r.promise_bound_ns = r.promise_bound_durable_ns = hard.promise_bound_ns
     r.lease = lease_retain(lease) if lease != NULL else NULL
     become_follower(r, r.term, NO_MEMBER)
@@ -179,6 +198,7 @@ cdef void raft_free(Raft* r) noexcept nogil:
         lease_release(r.lease)
     log_release(&r.log)
     progress_release(&r.progress)
+    r.departed.release()
     r.votes.release()
     r.reads.release()
     messages_release(&r.messages)
@@ -215,6 +235,13 @@ cdef inline bint is_leader_message(uint8_t type) noexcept nogil:
     return type == MSG_APP or type == MSG_HEARTBEAT or type == MSG_SNAP
 
 
+cdef inline bint is_reply(uint8_t type) noexcept nogil:
+    # The answer to a read is not among them: it may come from a leader that this member's configuration does not know yet.
+    return (
+        type == MSG_APP_RESP or type == MSG_HEARTBEAT_RESP or type == MSG_VOTE_RESP or type == MSG_PRE_VOTE_RESP
+    )
+
+
 cdef void on_lower_term(Raft* r, const Message* m) noexcept nogil:
     """A message of the past. Its sender may need to hear that the term has moved on; no stamp is echoed."""
     cdef Message* reply
@@ -233,6 +260,8 @@ cdef int raft_step(Raft* r, const Message* m, int64_t now_ns) noexcept nogil:
     if r.failed != OK:
         return r.failed
     take_clock(r, now_ns)
+    if is_reply(m.type) and progress_of(r, m.from_) == NULL:
+        return ERR_UNKNOWN_PEER  # removed meanwhile: neither its answers nor its term count
     if m.term < r.term:
         on_lower_term(r, m)
         return r.failed
@@ -260,11 +289,14 @@ cdef int raft_step(Raft* r, const Message* m, int64_t now_ns) noexcept nogil:
 cdef void step_leader(Raft* r, const Message* m) noexcept nogil:
     cdef Progress* p = progress_of(r, m.from_)
     if p == NULL:
-        return
-    if m.type == MSG_APP_RESP:
+        if m.type == MSG_READ_INDEX:
+            refuse_remote_read(r, m)
+    elif m.type == MSG_APP_RESP:
         on_append_reply(r, p, m)
+        membership_on_reply(r)
     elif m.type == MSG_HEARTBEAT_RESP:
         on_heartbeat_reply(r, p, m)
+        membership_on_reply(r)
     elif m.type == MSG_READ_INDEX:
         if reads_add(r, m.read_id, m.from_) != OK:
             refuse_remote_read(r, m)
@@ -295,11 +327,11 @@ cdef void step_other(Raft* r, const Message* m) noexcept nogil:
         else:
             on_snapshot(r, m)
     elif m.type == MSG_PRE_VOTE_RESP or m.type == MSG_VOTE_RESP:
+        learn_commit(r, m)
         if r.role != FOLLOWER:
             on_vote_reply(r, m)
     elif m.type == MSG_TIMEOUT_NOW:
-        if r.role == FOLLOWER and m.release_term == r.term:
-            hup(r, m.release_term)
+        on_timeout_now(r, m.release_term)
     elif m.type == MSG_READ_INDEX:
         refuse_remote_read(r, m)
     elif m.type == MSG_READ_INDEX_RESP:
@@ -379,24 +411,50 @@ cdef int raft_campaign(Raft* r, int64_t now_ns) noexcept nogil:
     return r.failed
 
 
+cdef int may_propose(Raft* r) noexcept nogil:
+    if r.role != LEADER:
+        return ERR_NOT_LEADER
+    if progress_of(r, r.config.id) == NULL or r.leaving_index != 0:
+        return ERR_REMOVED
+    if r.transferee != NO_MEMBER:
+        return ERR_TRANSFER
+    return OK
+
+
 cdef int raft_propose(
-        Raft* r, Blob** payloads, size_t count, uint8_t kind, int64_t now_ns, uint64_t* first_index) noexcept nogil:
+        Raft* r, Blob** payloads, size_t count, int64_t now_ns, uint64_t* first_index) noexcept nogil:
     cdef int code
     if r.failed != OK:
         return r.failed
     take_clock(r, now_ns)
-    if r.role != LEADER:
-        return ERR_NOT_LEADER
-    if progress_of(r, r.config.id) == NULL:
-        return ERR_REMOVED
-    if r.transferee != NO_MEMBER:
-        return ERR_TRANSFER
+    code = may_propose(r)
+    if code != OK:
+        return code
     if first_index != NULL:
         first_index[0] = log_last_index(&r.log) + 1
-    code = append_entries(r, payloads, count, kind)
+    code = append_entries(r, payloads, count, ENTRY_NORMAL)
     if code == OK:
         broadcast_append(r)
     return code if code != OK else r.failed
+
+
+cdef int raft_propose_conf_change(
+        Raft* r, const ConfChange* change, int64_t now_ns, uint64_t* index, int32_t* refused) noexcept nogil:
+    cdef int code
+    if r.failed != OK:
+        return r.failed
+    take_clock(r, now_ns)
+    code = may_propose(r)
+    if code == OK:
+        code = propose_change(r, change, index, refused)
+    return code if code != OK else r.failed
+
+
+cdef int raft_apply_conf_change(Raft* r, const Entry* entry, int64_t now_ns) noexcept nogil:
+    if r.failed != OK:
+        return r.failed
+    take_clock(r, now_ns)
+    return apply_change(r, entry)
 
 
 cdef int raft_read_index(Raft* r, uint64_t read_id, int64_t now_ns) noexcept nogil:
@@ -436,27 +494,12 @@ cdef int raft_transfer(Raft* r, uint64_t target, int64_t now_ns) noexcept nogil:
 
 
 cdef int raft_step_down(Raft* r, int64_t now_ns) noexcept nogil:
-    cdef Progress* best = NULL
-    cdef Progress* p
-    cdef Message* m
-    cdef size_t i
     if r.failed != OK:
         return r.failed
     take_clock(r, now_ns)
     if r.role != LEADER:
         return ERR_NOT_LEADER
-    lease_withdraw(r)
-    for i in range(r.progress.size):
-        p = &r.progress.data[i]
-        if p.id == r.config.id or p.is_learner or p.silent_ticks > 2 * r.config.heartbeat_ticks:
-            continue
-        if is_voter(r, p.id) and (best == NULL or p.match > best.match):
-            best = p
-    if best != NULL:
-        m = outbox(r, MSG_TIMEOUT_NOW, best.id)
-        if m != NULL:
-            m.release_term = r.term
-    become_follower(r, r.term, NO_MEMBER)
+    step_down(r)
     return r.failed
 
 
@@ -536,6 +579,7 @@ cdef int take_after_append(Raft* r, Ready* ready) noexcept nogil:
     for i in range(r.after_append.size):
         if r.after_append.data[i].to == r.config.id:
             own.number = ready.number
+            own.behind = ready.after_append.size
             own.message = r.after_append.data[i]
             if not r.self_messages.push(own):
                 return ERR_MEMORY
@@ -543,6 +587,13 @@ cdef int take_after_append(Raft* r, Ready* ready) noexcept nogil:
             return ERR_MEMORY
     r.after_append.clear()
     return OK
+
+
+cdef void note_changes_handed(Raft* r, const Ready* ready) noexcept nogil:
+    cdef size_t i
+    for i in range(ready.committed.size):
+        if ready.committed.data[i].kind != ENTRY_NORMAL:
+            r.change_handed = ready.committed.data[i].index
 
 
 cdef int raft_ready(Raft* r, Ready* ready) noexcept nogil:
@@ -573,6 +624,7 @@ cdef int raft_ready(Raft* r, Ready* ready) noexcept nogil:
 
     memset(&write, 0, sizeof(write))
     write.number = ready.number
+    write.term = r.term
     write.last = last
     write.promise_bound_ns = r.promise_bound_ns
     if r.log.persisting < last:
@@ -583,6 +635,7 @@ cdef int raft_ready(Raft* r, Ready* ready) noexcept nogil:
         code = log_copy(&r.log, r.log.applying + 1, apply_to, r.config.max_committed_bytes, &ready.committed)
         if code == OK:
             r.log.applying += ready.committed.size
+            note_changes_handed(r, ready)
     if r.log.pending_snapshot != NULL:
         ready.snapshot = r.log.pending_snapshot
         r.log.pending_snapshot = NULL
@@ -606,7 +659,9 @@ cdef int raft_appended(Raft* r, uint64_t number, int64_t now_ns) noexcept nogil:
         return r.failed
     take_clock(r, now_ns)
     while done < r.writes.size and r.writes.data[done].number <= number:
-        r.log.stable = max(r.log.stable, r.writes.data[done].last)
+        # A write of an earlier term may be one that was overwritten since: the first one of this term speaks for it too.
+        if r.writes.data[done].term == r.term:
+            r.log.stable = max(r.log.stable, r.writes.data[done].last)
         r.promise_bound_durable_ns = r.writes.data[done].promise_bound_ns
         if r.writes.data[done].snapshot_index != 0:
             r.log.applied = max(r.log.applied, r.writes.data[done].snapshot_index)
@@ -643,8 +698,8 @@ cdef int raft_applied(Raft* r, uint64_t index, int64_t now_ns) noexcept nogil:
     take_clock(r, now_ns)
     if index <= r.log.applied:
         return OK
-    if index > r.log.applying:
-        raft_fail(r, ERR_INVARIANT)
+    if index > r.log.applying or (index >= r.change_handed and r.change_handed > r.configuration_index):
+        raft_fail(r, ERR_INVARIANT)  # what was not handed out, or a change that the configuration has not followed
         return ERR_INVARIANT
     if r.uncommitted_bytes:
         for i in range(max(r.log.applied, r.log.offset) + 1, index + 1):
@@ -653,21 +708,28 @@ cdef int raft_applied(Raft* r, uint64_t index, int64_t now_ns) noexcept nogil:
     r.log.applied = index
     if r.role == LEADER:
         lease_update(r)
+        membership_on_applied(r)
         if r.config.promise_ns != 0:
             tell_commit(r)
         reads_on_applied(r)
+    elif r.delayed_release != 0:
+        on_timeout_now(r, r.delayed_release)
     return r.failed
 
 
-cdef int raft_note_snapshot(Raft* r, uint64_t index) noexcept nogil:
+cdef int raft_note_snapshot(Raft* r, uint64_t index, const Configuration* configuration) noexcept nogil:
     cdef uint64_t term
+    if configuration == NULL:
+        if index < r.configuration_index:
+            return ERR_UNAVAILABLE  # the present configuration is that of a later index
+        configuration = &r.configuration
     if index <= r.log.latest_snapshot.index:
         return ERR_COMPACTED
     if index > min(r.log.applied, r.log.stable) or not log_term(&r.log, index, &term):
         return ERR_UNAVAILABLE
     r.log.latest_snapshot.index = index
     r.log.latest_snapshot.term = term
-    memcpy(&r.log.latest_snapshot.configuration, &r.configuration, sizeof(Configuration))
+    memcpy(&r.log.latest_snapshot.configuration, configuration, sizeof(Configuration))
     return OK
 
 

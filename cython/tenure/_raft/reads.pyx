@@ -57,6 +57,12 @@ cdef void answer(Raft* r, const PendingRead* read, int code) noexcept nogil:
         message.reject = code != OK
 
 
+cdef void reads_new_round(Raft* r) noexcept nogil:
+    r.round += 1
+    r.round_open = True
+    broadcast_heartbeat(r, r.round)
+
+
 cdef bint another_read_waits(const Raft* r) noexcept nogil:
     """For the proof build: the last round is on its way, and not confirmed yet."""
     return r.reads.size > 0 and r.reads.data[r.reads.size - 1].round == r.round and not r.reads.data[r.reads.size - 1].confirmed
@@ -64,9 +70,7 @@ cdef bint another_read_waits(const Raft* r) noexcept nogil:
 
 cdef void open_round(Raft* r) noexcept nogil:
     if not r.round_open and (guard_on(r.config.guards_off, GUARD_OPEN_ROUND) or not another_read_waits(r)):
-        r.round += 1
-        r.round_open = True
-        broadcast_heartbeat(r, r.round)
+        reads_new_round(r)
 
 
 cdef bint may_answer(const Raft* r, const PendingRead* read) noexcept nogil:
@@ -144,22 +148,34 @@ cdef int64_t confirmed_by(Raft* r, const uint64_t* voters, int32_t count) noexce
     return quorum_selection(rounds, count)
 
 
-cdef void reads_on_ack(Raft* r, Progress* p, uint64_t round) noexcept nogil:
-    cdef uint64_t confirmed
-    cdef size_t i
-    if round != 0 and not guard_on(r.config.guards_off, GUARD_OWN_ROUND):
-        round = r.round
-    if round <= p.acked_round or round > r.round:
-        return
-    p.acked_round = round
-    confirmed = <uint64_t>min(
+cdef uint64_t reads_confirmed_round(Raft* r) noexcept nogil:
+    """The greatest round that a quorum acknowledged."""
+    return <uint64_t>min(
         confirmed_by(r, r.configuration.voters, r.configuration.voters_count),
         confirmed_by(r, r.configuration.outgoing, r.configuration.outgoing_count),
     )
+
+
+cdef void confirm(Raft* r) noexcept nogil:
+    cdef uint64_t confirmed = reads_confirmed_round(r)
+    cdef size_t i
     for i in range(r.reads.size):
         if r.reads.data[i].round != 0 and r.reads.data[i].round <= confirmed:
             r.reads.data[i].confirmed = True
     answer_confirmed(r)
+
+
+cdef void reads_on_ack(Raft* r, Progress* p, uint64_t round) noexcept nogil:
+    if round != 0 and not guard_on(r.config.guards_off, GUARD_OWN_ROUND):
+        round = r.round
+    if p.acked_round < round <= r.round:
+        p.acked_round = round
+        confirm(r)
+
+
+cdef void reads_on_switch(Raft* r) noexcept nogil:
+    if r.reads.size:
+        confirm(r)
 
 
 cdef void reads_on_applied(Raft* r) noexcept nogil:

@@ -17,5 +17,6 @@ cdef void on_append_reply(Raft* r, Progress* p, const Message* m) noexcept nogil
 cdef void on_heartbeat(Raft* r, const Message* m) noexcept nogil
 cdef void on_heartbeat_reply(Raft* r, Progress* p, const Message* m) noexcept nogil
 cdef void on_snapshot(Raft* r, const Message* m) noexcept nogil
-cdef bint configuration_is_sane(const Configuration* c) noexcept nogil
-cdef bint adopt(Raft* r, const Configuration* c) noexcept nogil
+cdef bint maybe_commit(Raft* r) noexcept nogil
+cdef uint64_t quorum_stored(Raft* r) noexcept nogil     # the greatest index that a quorum has stored
+cdef bint adopt(Raft* r, const Configuration* c, uint64_t index) noexcept nogil

@@ -11,6 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from tenure._core.blob cimport Blob
+from tenure._raft.changer cimport configuration_is_sane, ids_contain
 from tenure._raft.guards cimport GUARD_TRANSFER_CLEARS, guard_on
 from tenure._raft.lease_rule cimport fail, lease_on_reply, lease_withdraw
 from tenure._raft.log cimport (
@@ -44,6 +45,7 @@ from tenure._raft.quorum cimport quorum_selection
 from tenure._raft.reads cimport own_term_committed, reads_on_ack, reads_on_own_term_commit
 from tenure._raft.state cimport PROBE, REPLICATE, SNAPSHOT, Progress, Raft
 from tenure._raft.types cimport (
+    ENTRY_ROOM_BYTES,
     ERR_INVARIANT,
     ERR_MEMORY,
     ERR_OVERLOADED,
@@ -55,7 +57,6 @@ from tenure._raft.types cimport (
     MSG_HEARTBEAT_RESP,
     MSG_SNAP,
     MSG_TIMEOUT_NOW,
-    NO_MEMBER,
     OK,
     Configuration,
     Entry,
@@ -66,14 +67,10 @@ from tenure._raft.types cimport (
 
 
 cdef bint is_voter(const Raft* r, uint64_t id) noexcept nogil:
-    cdef int32_t i
-    for i in range(r.configuration.voters_count):
-        if r.configuration.voters[i] == id:
-            return True
-    for i in range(r.configuration.outgoing_count):
-        if r.configuration.outgoing[i] == id:
-            return True
-    return False
+    return (
+        ids_contain(r.configuration.voters, r.configuration.voters_count, id)
+        or ids_contain(r.configuration.outgoing, r.configuration.outgoing_count, id)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- the leader
@@ -147,6 +144,8 @@ cdef bint maybe_send_append(Raft* r, Progress* p, bint even_if_empty) noexcept n
     last = previous
     if p.state != REPLICATE or not window_full(p, r.config.max_inflight_messages, r.config.max_inflight_bytes):
         last = log_last_index(&r.log)
+    # Payloads alone do not bound a message: each entry has a header, and payloads may be empty.
+    last = min(last, previous + max(<uint64_t>1, r.config.max_message_bytes // ENTRY_ROOM_BYTES))
     if last == previous and not even_if_empty:
         return False
     message = outbox(r, MSG_APP, p.id)
@@ -206,13 +205,17 @@ cdef uint64_t quorum_match(Raft* r, const uint64_t* voters, int32_t count) noexc
     return <uint64_t>quorum_selection(matches, count)
 
 
-cdef bint maybe_commit(Raft* r) noexcept nogil:
-    """Commit what a quorum stored, if it is of the own term (Raft, section 5.4.2)."""
-    cdef bint first_of_term = not own_term_committed(r)
-    cdef uint64_t index = min(
+cdef uint64_t quorum_stored(Raft* r) noexcept nogil:
+    return min(
         quorum_match(r, r.configuration.voters, r.configuration.voters_count),
         quorum_match(r, r.configuration.outgoing, r.configuration.outgoing_count),
     )
+
+
+cdef bint maybe_commit(Raft* r) noexcept nogil:
+    """Commit what a quorum stored, if it is of the own term (Raft, section 5.4.2)."""
+    cdef bint first_of_term = not own_term_committed(r)
+    cdef uint64_t index = quorum_stored(r)
     if index <= r.log.committed or not log_matches(&r.log, index, r.term):
         return False
     r.log.committed = index
@@ -382,21 +385,14 @@ cdef void on_heartbeat(Raft* r, const Message* m) noexcept nogil:
         reply.round = m.round
 
 
-cdef bint contains(const uint64_t* ids, int32_t count, uint64_t id) noexcept nogil:
-    cdef int32_t i
-    for i in range(count):
-        if ids[i] == id:
-            return True
-    return False
-
-
-cdef bint adopt(Raft* r, const Configuration* c) noexcept nogil:
-    """Make `c` the configuration; everybody's progress starts anew."""
+cdef bint adopt(Raft* r, const Configuration* c, uint64_t index) noexcept nogil:
+    """Make `c`, the configuration at `index`, the present one; everybody's progress starts anew."""
     cdef uint64_t next = log_last_index(&r.log) + 1
     cdef int32_t i
     cdef bint enough = True
     cdef Progress* me
     memcpy(&r.configuration, c, sizeof(Configuration))
+    r.configuration_index = index
     progress_release(&r.progress)
     for i in range(c.voters_count):
         enough = enough and progress_add(&r.progress, c.voters[i], False, next)
@@ -410,38 +406,17 @@ cdef bint adopt(Raft* r, const Configuration* c) noexcept nogil:
     return enough
 
 
-cdef bint sorted_ids(const uint64_t* ids, int32_t count) noexcept nogil:
-    cdef int32_t i
-    if count < 0 or count > MAX_MEMBERS:
-        return False
-    for i in range(count):
-        if ids[i] == NO_MEMBER or (i > 0 and ids[i] <= ids[i - 1]):
-            return False
-    return True
-
-
-cdef bint configuration_is_sane(const Configuration* c) noexcept nogil:
-    return (
-        sorted_ids(c.voters, c.voters_count)
-        and sorted_ids(c.outgoing, c.outgoing_count)
-        and sorted_ids(c.learners, c.learners_count)
-        and sorted_ids(c.learners_next, c.learners_next_count)
-    )
-
-
 cdef bint restore(Raft* r, const Snapshot* s) noexcept nogil:
-    """Take over a snapshot that is ahead of the log. False when there is nothing to take over."""
+    """Take over a snapshot that is ahead of the log. False when there is nothing to take over.
+
+    Its configuration need not contain this member: the change that adds it may be in the log behind the snapshot, so that a
+    newcomer is fed from whatever snapshot there is. Until it has applied that change it is nobody's voter and no candidate.
+    """
     cdef Snapshot* copy
     cdef size_t i
     if not configuration_is_sane(&s.configuration):
         return False
     if s.index <= r.log.committed or r.role != FOLLOWER:
-        return False
-    if not (
-        contains(s.configuration.voters, s.configuration.voters_count, r.config.id)
-        or contains(s.configuration.learners, s.configuration.learners_count, r.config.id)
-        or contains(s.configuration.outgoing, s.configuration.outgoing_count, r.config.id)
-    ):
         return False
     if log_matches(&r.log, s.index, s.term):
         log_commit_to(&r.log, s.index)  # the log has it all: no need to install anything
@@ -457,7 +432,7 @@ cdef bint restore(Raft* r, const Snapshot* s) noexcept nogil:
     free(r.log.pending_snapshot)
     r.log.pending_snapshot = copy
     memcpy(&r.log.latest_snapshot, s, sizeof(Snapshot))
-    if not adopt(r, &s.configuration):
+    if not adopt(r, &s.configuration, s.index):
         fail(r, ERR_MEMORY)
     return True
 

@@ -15,6 +15,12 @@ cdef enum ProgressState:
     REPLICATE = 1           # appends are streamed, bounded by the in-flight window
     SNAPSHOT = 2            # nothing is appended until the snapshot has been installed
 
+cdef enum OnRemoval:
+    # What a leader does that has applied its own removal or demotion.
+    REMOVAL_STAY = 0        # it goes on leading, without a lease and without proposals, until somebody takes over
+    REMOVAL_STEP_DOWN = 1   # it follows at once; others may need its vote to learn that it was removed
+    REMOVAL_HAND_OVER = 2   # it follows once a quorum knows, and names a successor
+
 cdef struct Inflight:
     uint64_t last           # index of the last entry of an append in flight
     uint64_t bytes
@@ -54,13 +60,23 @@ cdef struct PendingRead:
 cdef struct Write:
     # A Ready that storage has not acknowledged yet.
     uint64_t number
+    uint64_t term           # of the member when it was handed out; of a later term it acknowledges no entries
     uint64_t last           # acknowledges entries up to here, lowered when they are truncated
     uint64_t snapshot_index # acknowledges the installation of this snapshot; 0 = none
     int64_t promise_bound_ns
 
 cdef struct SelfMessage:
     uint64_t number         # of the Ready that must be durable first
+    uint64_t behind         # so many of that Ready's messages to others were queued before it
     Message message
+
+cdef struct Departed:
+    # A member that a change of the configuration has dropped.
+    uint64_t id
+    uint64_t match
+    bint told               # that it was dropped, as far as one heartbeat can say
+    int64_t lease_until_ns  # kept for the proof build alone (H18 off)
+    uint64_t acked_round
 
 cdef struct Vote:
     uint64_t id
@@ -73,6 +89,9 @@ cdef struct RaftConfig:
     bint check_quorum
     bint pre_vote
     bint async_storage      # committed entries are handed out only once durable here
+    uint8_t on_removal      # OnRemoval
+    bint commit_in_votes    # a refused vote says what is known to be committed
+    bint disable_change_validation  # changes of membership enter the log unchecked; switches leases off (LEASE.md H17)
     uint64_t max_message_bytes
     uint64_t max_committed_bytes
     int32_t max_inflight_messages
@@ -108,15 +127,22 @@ cdef struct Raft:
     uint64_t term
     uint64_t vote
     RaftLog log
-    Configuration configuration
+    Configuration configuration     # the one at `configuration_index`
+    uint64_t configuration_index    # of the change applied last, or of the snapshot that brought the configuration
+    uint64_t change_handed          # index of the last change handed out to be applied
 
     # role
     uint8_t role
     uint64_t lead
     Vec[Progress] progress  # sorted by id, every member of the configuration
     Vec[Vote] votes         # in order of arrival, one a member
+    Vec[Departed] departed  # as leader: dropped members that have not been told
+    uint64_t leaving_index  # as leader that hands over: index of the change that removed it; 0 = none
+    uint64_t leaving_round  # acknowledged by whoever has heard that this change is committed; 0 = not minted yet
+    uint64_t pending_change_index   # as leader: no change may be proposed before everything up to here is applied
     uint64_t transferee
     bint transfer_sent      # TimeoutNow was queued in this term
+    uint64_t delayed_release        # TimeoutNow came before a committed change was applied: its release_term
     uint64_t release_term   # of the own campaign, 0 = none
     int32_t election_elapsed
     int32_t heartbeat_elapsed

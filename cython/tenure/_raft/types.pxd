@@ -14,6 +14,9 @@ from tenure._core.vec cimport Vec
 cdef enum:
     NO_MEMBER = 0           # no leader, no vote, no holder
     MAX_MEMBERS = 32        # of each kind: incoming voters, outgoing voters, learners
+    ENTRY_ROOM_BYTES = 64   # a message has fewer entries than this goes into `max_message_bytes`, one at least
+    MAX_CHANGES = 64        # in one change of membership
+    MAX_CHANGE_CONTEXT_BYTES = 1024     # of each of them
 
 cdef enum:
     MAX_PROMISE_NS = 10000000000    # nobody promises for longer than 10 s
@@ -32,6 +35,17 @@ cdef enum Code:
     ERR_UNAVAILABLE = 10    # the index is not yet in the log
     ERR_BAD_TARGET = 11     # unknown member, or a learner, as target of a transfer
     ERR_STEPPED_DOWN = 12   # a pending read lost its leader
+    ERR_UNKNOWN_PEER = 13   # a reply of somebody who is not in the configuration; ignored
+    # Why a change of membership is refused. Nothing of it takes effect.
+    ERR_CHANGE_PENDING = 14         # an earlier change may not be applied yet; try again
+    ERR_ALREADY_JOINT = 15          # the configuration is joint: it must be left before the next change
+    ERR_NOT_JOINT = 16              # there is no joint configuration to leave
+    ERR_SIMPLE_IN_JOINT = 17        # a change without a joint configuration, while in one
+    ERR_NEEDS_JOINT = 18            # more than one voter would change at once
+    ERR_NO_VOTERS = 19              # nobody would be left to vote
+    ERR_JOINT_WITHOUT_VOTERS = 20   # a configuration without voters cannot become joint
+    ERR_TOO_MANY_MEMBERS = 21       # more than MAX_MEMBERS of a kind
+    ERR_BAD_CHANGE = 22             # the change itself is malformed: kind, member, size, version
 
 cdef enum Role:
     FOLLOWER = 0
@@ -43,6 +57,17 @@ cdef enum EntryKind:
     ENTRY_NORMAL = 0
     ENTRY_CONF_CHANGE = 1
     ENTRY_CONF_CHANGE_V2 = 2
+
+cdef enum ChangeKind:
+    CHANGE_ADD_VOTER = 0        # a learner is promoted
+    CHANGE_REMOVE = 1
+    CHANGE_UPDATE = 2           # changes nothing here; its context is the host's business
+    CHANGE_ADD_LEARNER = 3      # a voter is demoted
+
+cdef enum Transition:
+    TRANSITION_AUTO = 0         # joint, and left automatically, only when there is more than one change
+    TRANSITION_IMPLICIT = 1     # joint, left automatically
+    TRANSITION_EXPLICIT = 2     # joint, left by an empty change that somebody proposes
 
 cdef enum MessageType:
     MSG_APP = 1
@@ -69,8 +94,22 @@ cdef struct Entry:
     Blob* data              # null = empty
     uint8_t kind            # EntryKind
 
+cdef struct MemberChange:
+    uint64_t id
+    uint8_t kind            # ChangeKind
+    uint32_t context_bytes
+    const char* context     # not owned: an address, say; opaque here
+
+cdef struct ConfChange:
+    # A change of membership. Without changes (and with TRANSITION_AUTO): leave the joint configuration.
+    uint8_t transition      # Transition
+    bint is_v1              # one change, never joint: an entry of kind ENTRY_CONF_CHANGE
+    int32_t count
+    MemberChange changes[MAX_CHANGES]
+
 cdef struct Configuration:
-    # Sorted, without duplicates. Joint while `outgoing_count` > 0.
+    # Sorted, without duplicates. Joint while `outgoing_count` > 0.  learners & (voters | outgoing) = 0
+    # learners_next: voters of the outgoing half that become learners when it is left.  learners_next <= outgoing - voters
     uint64_t voters[MAX_MEMBERS]
     uint64_t outgoing[MAX_MEMBERS]
     uint64_t learners[MAX_MEMBERS]
@@ -101,7 +140,7 @@ cdef struct Message:
     uint64_t to
     uint64_t term
     uint64_t index          # APP: index before `entries`; *VOTE: last index; APP_RESP: match, or the rejected index
-    uint64_t log_term       # term of the entry at `index`; rejected APP_RESP: term at `reject_hint`
+    uint64_t log_term       # term at `index`; rejected APP_RESP: at `reject_hint`; rejected *VOTE_RESP: at `commit`
     uint64_t commit         # never above the leader's own applied index while leases are asked for (LEASE.md rule 6)
     uint64_t reject_hint
     uint64_t round          # HEARTBEAT and its RESP: ReadIndex round it confirms; 0 = none

@@ -16,8 +16,8 @@ from tenure._storage.error cimport (
     StorageError, storage_code_of, storage_error_set,
 )
 from tenure._storage.file_seam cimport (
-    PATH_BYTES, FileName, directory_list, directory_make, directory_sync, file_close, file_exists, file_lock,
-    file_lock_sign, file_open, file_read, file_rename, file_size, file_sync, file_write, path_join,
+    PATH_BYTES, FileName, directory_list, directory_make, directory_sync, directory_sync_name, file_close, file_exists,
+    file_lock, file_lock_sign, file_open, file_read, file_rename, file_size, file_sync, file_unlock, file_write, path_join,
 )
 from tenure._storage.format cimport FORMAT_VERSION, IDENTITY_HAS_LOG, IdentityFile, file_header_checksum
 
@@ -161,7 +161,10 @@ cdef Directory* directory_open(
     elif read_identity(directory, error) and take_lock(directory, error) and read_identity(directory, error):
         file_lock_sign(directory.lock_fd)
         directory.start_counter += 1
-        result = write_identity(directory)
+        if directory.fresh and sync:
+            result = directory_sync_name(path)  # whoever made it: a process that was killed may have, and not synced it
+        if result == 0:
+            result = write_identity(directory)
         if result == 0:
             return directory
         storage_error_set(error, storage_code_of(result), result, 0, path)
@@ -180,5 +183,5 @@ cdef void directory_close(Directory* directory) noexcept nogil:
     if directory == NULL:
         return
     if directory.lock_fd >= 0:
-        file_close(directory.lock_fd)
+        file_unlock(directory.lock_fd)
     free(directory)

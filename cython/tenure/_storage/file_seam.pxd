@@ -31,10 +31,14 @@ cdef int file_rename(const char* old, const char* new) noexcept nogil
 cdef int file_unlink(const char* path) noexcept nogil               # a file that is not there is no error
 cdef int file_exists(const char* path, bint* exists) noexcept nogil
 cdef int directory_sync(const char* path) noexcept nogil
-cdef int directory_make(const char* path) noexcept nogil            # and its name is durable; one that is there is no error
+cdef int directory_make(const char* path) noexcept nogil            # one that is there is no error
+# The directory's own name becomes durable, as far as the one above may be opened at all.
+cdef int directory_sync_name(const char* path) noexcept nogil
 cdef int directory_list(const char* path, Vec[FileName]* names) noexcept nogil
-# A lock that is held until the descriptor is closed and goes with the process; EWOULDBLOCK while another has it.
+# A lock that goes with the process, or with the last of those forked from it that keeps the descriptor; EWOULDBLOCK while
+# another has it. `file_unlock` ends it for all of them, and closes the descriptor.
 cdef int file_lock(const char* path, int* fd) noexcept nogil
+cdef void file_unlock(int fd) noexcept nogil
 cdef void file_lock_sign(int fd) noexcept nogil                     # the owner's process id, for people: no promise
 
 

@@ -7,7 +7,7 @@ which loses what was not synced, stalls, fails or writes short; so the loops abo
 Any thread; owns nothing; never retries a sync.
 """
 
-from libc.errno cimport EEXIST, EINTR, EINVAL, EIO, ENOENT, EOPNOTSUPP, errno
+from libc.errno cimport EACCES, EEXIST, EINTR, EINVAL, EIO, ENOENT, EOPNOTSUPP, errno
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset, strlen
@@ -26,10 +26,10 @@ cdef extern from *:
     #include <unistd.h>
 
     // An open-file-description lock: it belongs to this descriptor, so a second one in this process meets it as well.
-    static inline int lock_whole_file(int fd) noexcept {
+    static inline int lock_whole_file(int fd, short how) noexcept {
         struct flock lock;
         memset(&lock, 0, sizeof(lock));
-        lock.l_type = F_WRLCK;
+        lock.l_type = how;
         lock.l_whence = SEEK_SET;
         return fcntl(fd, F_OFD_SETLK, &lock);
     }
@@ -68,7 +68,9 @@ cdef extern from *:
     DIR* opendir(const char* path) noexcept nogil
     dirent* readdir(DIR* stream) noexcept nogil
     int closedir(DIR* stream) noexcept nogil
-    int lock_whole_file(int fd) noexcept nogil
+    const short F_WRLCK
+    const short F_UNLCK
+    int lock_whole_file(int fd, short how) noexcept nogil
     void forget_errno() noexcept nogil
     int size_of_file(int fd, unsigned long long* size) noexcept nogil
 
@@ -310,10 +312,13 @@ cdef int directory_list(const char* path, Vec[FileName]* names) noexcept nogil:
 
 
 cdef int directory_make(const char* path) noexcept nogil:
+    return 0 if posix_mkdir(path, 0o700) == 0 or errno == EEXIST else errno
+
+
+cdef int directory_sync_name(const char* path) noexcept nogil:
     cdef char above[PATH_BYTES]
     cdef size_t length = strlen(path), i
-    if posix_mkdir(path, 0o700) != 0:
-        return 0 if errno == EEXIST else errno
+    cdef int result
     if length >= PATH_BYTES:
         return EINVAL
     for i in range(length + 1):
@@ -326,7 +331,8 @@ cdef int directory_make(const char* path) noexcept nogil:
         above[0] = c"."
         length = 1
     above[length] = 0
-    return system_directory_sync(above)
+    result = directory_sync(above)
+    return 0 if result == EACCES else result    # its owner's affair, who made the directory for us
 
 
 cdef int file_lock(const char* path, int* fd) noexcept nogil:
@@ -334,12 +340,17 @@ cdef int file_lock(const char* path, int* fd) noexcept nogil:
     fd[0] = posix_open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     if fd[0] < 0:
         return errno
-    if lock_whole_file(fd[0]) == 0:
+    if lock_whole_file(fd[0], F_WRLCK) == 0:
         return 0
     result = errno
     posix_close(fd[0])
     fd[0] = -1
     return result
+
+
+cdef void file_unlock(int fd) noexcept nogil:
+    lock_whole_file(fd, F_UNLCK)    # closing alone does not, while a forked child has the descriptor too
+    posix_close(fd)
 
 
 cdef void file_lock_sign(int fd) noexcept nogil:

@@ -15,6 +15,7 @@ namespace tenure {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the structs below are written as they stand in memory");
 
 constexpr uint32_t FORMAT_VERSION = 1;
+constexpr uint64_t MAX_SEGMENT_BYTES = uint64_t{1} << 40;  // no header says more
 constexpr uint32_t BATCH_MAGIC = 0x48435442;  // "BTCH"
 
 constexpr uint32_t IDENTITY_HAS_LOG = 1;  // a log was begun here: its absence is a loss
@@ -29,8 +30,8 @@ constexpr uint16_t RECORD_OLDEST_NEEDED = 5;  // segments before this one may be
 constexpr uint8_t RECORD_IS_BASE = 1;  // repeats what older segments say: read only where those are gone
 constexpr uint8_t SNAPSHOT_VOIDS = 2;  // entries above the snapshot are of another history
 
-// The first 16 bytes and the length of these two headers never change, in no version: so an older program can tell
-// damage from a newer format.
+// The first 16 bytes and the length of these two headers, and of a snapshot's, never change, in no version: so an older
+// program can tell damage from a newer format.
 struct IdentityFile {
     char magic[8];  // "tenureID"
     uint32_t version;

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "tenure/_storage/format.hpp" namespace "tenure" nogil:
     const uint32_t FORMAT_VERSION
+    const uint64_t MAX_SEGMENT_BYTES
     const uint32_t BATCH_MAGIC
     const uint32_t IDENTITY_HAS_LOG
     const uint32_t BATCH_CLOSES

@@ -14,6 +14,7 @@ cdef struct GroupLog:
     bint has_hard
     bint hard_changed           # in the batch under construction
     HardState hard
+    uint64_t durable_commit     # of the last hard state that was written with all the entries before it
     Snapshot* snapshot          # null = none
     uint64_t last_index         # of the entries; the snapshot's where there are none
     Vec[TermRun] terms          # of the entries above the snapshot

@@ -34,9 +34,9 @@ from tenure._storage.file_seam cimport (
     file_sync, file_unlink, file_write, path_join,
 )
 from tenure._storage.format cimport (
-    BATCH_CLOSES, BATCH_MAGIC, FORMAT_VERSION, RECORD_ENTRY, RECORD_HARD_STATE, RECORD_IS_BASE, RECORD_LAST_INDEX,
-    RECORD_OLDEST_NEEDED, RECORD_SNAPSHOT, SNAPSHOT_VOIDS, BatchHeader, EntryPayload, HardStatePayload, RecordHeader,
-    SegmentHeader, SnapshotPayload, batch_header_stands, file_header_checksum, padded,
+    BATCH_CLOSES, BATCH_MAGIC, FORMAT_VERSION, MAX_SEGMENT_BYTES, RECORD_ENTRY, RECORD_HARD_STATE, RECORD_IS_BASE,
+    RECORD_LAST_INDEX, RECORD_OLDEST_NEEDED, RECORD_SNAPSHOT, SNAPSHOT_VOIDS, BatchHeader, EntryPayload, HardStatePayload,
+    RecordHeader, SegmentHeader, SnapshotPayload, batch_header_stands, file_header_checksum, padded,
 )
 from tenure._storage.groups cimport GroupLog, group_append, group_snapshot, groups_find
 from tenure._storage.segment cimport (
@@ -288,6 +288,8 @@ cdef bint scan_open(Wal* wal, Scan* scan, uint64_t sequence) noexcept nogil:
             memcmp(header.cluster_id, wal.directory.cluster_id, 16) != 0 or header.host_id != wal.directory.host_id
             or header.sequence != sequence):
         wal_fail(wal, STORAGE_FOREIGN, 0, 0, scan.path)
+    elif header.capacity > MAX_SEGMENT_BYTES:
+        wal_fail(wal, STORAGE_CORRUPT, 0, 0, scan.path)
     scan.sequence = sequence
     scan.salt = header.salt
     scan.capacity = header.capacity
@@ -436,7 +438,7 @@ cdef void adopt(Wal* wal, const Scan* scan) noexcept nogil:
     wal.sequence = scan.sequence
     wal.salt = scan.salt
     wal.capacity = min(scan.capacity, max(scan.size, scan.at))
-    wal.tail = scan.at
+    wal.tail = wal.zeroed = scan.at
     wal.synced = scan.at if wal.sync else scan.synced
     wal.number = scan.number
     wal.previous = scan.previous
@@ -523,6 +525,7 @@ cdef bint hand_over(Wal* wal, Recovery* recovery) noexcept nogil:
             break
         memcpy(&log.hard, &found.hard, sizeof(found.hard))
         log.has_hard = True
+        log.durable_commit = found.hard.commit
         if found.has_snapshot:
             kept = kept and group_snapshot(log, &found.snapshot, &voids)
         for k in range(found.entries.size):

@@ -20,6 +20,8 @@ cdef int wal_fail_errno(Wal* wal, int errno_value, uint64_t offset, const char* 
 # Fills in the header that stands before a body of `body_bytes`, for the batch that comes next at `offset`.
 cdef void batch_seal(
     const Wal* wal, BatchHeader* batch, uint64_t body_bytes, uint32_t record_count, uint32_t flags) noexcept nogil
+# What follows a small batch that ends at `end` is written as zeros with it, some way ahead. 0 or an errno.
+cdef int zero_ahead(Wal* wal, uint64_t size, uint64_t end) noexcept nogil
 # Writes the sealed batch at the tail and syncs. 0 or an errno; the tail moves only when all of it is durable.
 cdef int batch_write(Wal* wal, BatchHeader* batch) noexcept nogil
 # The last batch of the current segment, which says that there is a next one.

@@ -2,7 +2,12 @@
 
 A batch is sealed (its header filled in, both checksums) and written by one pwrite and one fdatasync. Each batch names the
 checksum of the one before, so none can be left out, and repeats its own offset and the segment's salt, so none that is
-found can be of another life of the file. The log's thread only.
+found can be of another life of the file.
+
+A preallocated block that is written for the first time costs its sync an update of the file's metadata; one that was written
+before does not. So a small batch that reaches new blocks takes zeros for the next ones along, under the same sync: most
+syncs find their blocks written (`benchmarks/segments.py`), and what stands behind the tail are zeros as before. The log's
+thread only.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -10,9 +15,15 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset, strlen, strncmp
 
 from tenure._core.crc32c cimport crc32c
-from tenure._storage.error cimport storage_code_of, storage_error_set
+from tenure._storage.error cimport STORAGE_FULL, storage_code_of, storage_error_set
 from tenure._storage.file_seam cimport file_sync, file_write, path_join
 from tenure._storage.format cimport BATCH_CLOSES, BATCH_MAGIC, BatchHeader, batch_header_checksum
+
+cdef enum:
+    ZERO_AHEAD_BYTES = 256 << 10
+    SMALL_BATCH_BYTES = 64 << 10    # a larger one costs more than its metadata, and zeros would double its bytes
+
+cdef char zeros[ZERO_AHEAD_BYTES]   # never written
 
 
 cdef uint64_t segment_reserve(uint64_t capacity) noexcept nogil:
@@ -67,9 +78,25 @@ cdef void batch_seal(
     batch.checksum = batch_header_checksum(batch)
 
 
+cdef int zero_ahead(Wal* wal, uint64_t size, uint64_t end) noexcept nogil:
+    cdef int result = 0
+    cdef uint64_t until
+    if end <= wal.zeroed:
+        return 0
+    wal.zeroed = end
+    if wal.sync and size <= SMALL_BATCH_BYTES and end < wal.capacity:
+        until = min((end + ZERO_AHEAD_BYTES) & ~<uint64_t> 4095, wal.capacity)
+        result = file_write(wal.fd, zeros, until - end, end)
+        wal.zeroed = until
+    # no room for what nobody asked for (a file system that copies on write) is no failure of the log
+    return 0 if storage_code_of(result) == STORAGE_FULL else result
+
+
 cdef int batch_write(Wal* wal, BatchHeader* batch) noexcept nogil:
     cdef uint64_t size = sizeof(BatchHeader) + batch.body_bytes
     cdef int result = file_write(wal.fd, batch, size, wal.tail)
+    if result == 0 and not batch.flags & BATCH_CLOSES:
+        result = zero_ahead(wal, size, wal.tail + size)
     if result == 0 and wal.sync:
         result = file_sync(wal.fd)
         wal.syncs += 1

@@ -346,11 +346,11 @@ cdef int take_header(
     source.offset = 0
     if memcmp(header.magic, b"tenureSN", 8) != 0:
         return damaged(source)
+    if header.checksum != file_header_checksum(&header, sizeof(header)):
+        return damaged(source)
     if header.version > SNAPSHOT_VERSION:
         storage_error_set(&source.error, STORAGE_NEWER_FORMAT, SNAPSHOT_VERSION, header.version, source.path)
         return STORAGE_NEWER_FORMAT
-    if header.checksum != file_header_checksum(&header, sizeof(header)):
-        return damaged(source)
     if memcmp(header.cluster_id, directory.cluster_id, 16) != 0:
         storage_error_set(&source.error, STORAGE_FOREIGN, 0, 0, source.path)
         return STORAGE_FOREIGN

@@ -37,6 +37,7 @@ cdef struct Wal:
     uint64_t capacity
     uint64_t tail               # where the next batch goes
     uint64_t synced             # everything below is durable
+    uint64_t zeroed             # blocks below were written before, as zeros or as batches; tail <= zeroed, or unknown
     uint64_t number             # of the next batch
     uint32_t previous           # checksum that the next batch follows
     Vec[GroupLog] groups

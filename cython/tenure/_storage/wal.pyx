@@ -46,7 +46,7 @@ from tenure._storage.groups cimport (
 )
 from tenure._storage.recovery cimport recovery_list, recovery_run
 from tenure._storage.segment cimport (
-    batch_seal, batch_write, segment_close, segment_path, segment_reserve, wal_fail, wal_fail_errno,
+    batch_seal, batch_write, segment_close, segment_path, segment_reserve, wal_fail, wal_fail_errno, zero_ahead,
 )
 
 import os
@@ -207,6 +207,9 @@ cdef int begin_segment(Wal* wal, const Vec[char]* body, uint32_t body_records) n
     result = file_preallocate(next.fd, capacity)
     if result == 0:
         result = file_write(next.fd, image.data, image.size, 0)
+    next.zeroed = 0
+    if result == 0:
+        result = zero_ahead(&next, image.size, image.size)
     if result == 0 and wal.sync:
         result = file_sync(next.fd)
         wal.syncs += 1
@@ -258,6 +261,7 @@ cdef int turn_to(Wal* wal, const Wal* next) noexcept nogil:
     wal.capacity = next.capacity
     wal.tail = next.tail
     wal.synced = next.synced
+    wal.zeroed = next.zeroed
     wal.number = next.number
     wal.previous = next.previous
     wal.bytes += next.tail
@@ -404,7 +408,9 @@ cdef int reset_batch(Wal* wal) noexcept nogil:
     wal.record_count = 0
     wal.has_entries = wal.has_snapshots = False
     for i in range(wal.groups.size):
-        wal.groups.data[i].hard_changed = False
+        if wal.groups.data[i].hard_changed:
+            wal.groups.data[i].durable_commit = wal.groups.data[i].hard.commit
+            wal.groups.data[i].hard_changed = False
     return STORAGE_OK
 
 
@@ -463,15 +469,22 @@ cdef int wal_add_snapshot(Wal* wal, uint32_t group, const Snapshot* snapshot) no
 
 
 cdef int write_hard_states_only(Wal* wal) noexcept nogil:
-    """The disk is full: what this batch says of terms, votes and promises goes to the reserve. 0 or an errno."""
+    """The disk is full: what this batch says of terms, votes and promises goes to the reserve. 0 or an errno.
+
+    Not what it says of commits: that may be of entries of this batch, and what stands on disk at their indexes may be another
+    leader's, which a start would then take for committed.
+    """
     cdef size_t i
     cdef GroupLog* log
+    cdef HardState hard
     cdef uint32_t records = 0
     wal.batch.size = sizeof(BatchHeader)
     for i in range(wal.groups.size):
         log = &wal.groups.data[i]
         if log.hard_changed:
-            if not put_hard_state(&wal.batch, 0, log.group, &log.hard):
+            hard = log.hard
+            hard.commit = log.durable_commit
+            if not put_hard_state(&wal.batch, 0, log.group, &hard):
                 return -1
             records += 1
     if records == 0 or not fits(wal, 0):

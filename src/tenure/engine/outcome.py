@@ -52,6 +52,15 @@ class Code(enum.IntEnum):
     REMOVED = 8
     BAD_TARGET = 11
     STEPPED_DOWN = 12
+    CHANGE_PENDING = 14
+    ALREADY_JOINT = 15
+    NOT_JOINT = 16
+    SIMPLE_IN_JOINT = 17
+    NEEDS_JOINT = 18
+    NO_VOTERS = 19
+    JOINT_WITHOUT_VOTERS = 20
+    TOO_MANY_MEMBERS = 21
+    BAD_CHANGE = 22
     UNKNOWN = 101
     CLOSED = 102
     FAILED = 103
@@ -92,6 +101,21 @@ FAILURES: Mapping[int, str] = {
     Code.STORAGE_MISUSE: "invariant",
     Code.STATE_MACHINE_RAISED: "state_machine",
     Code.STATE_MACHINE_RESULTS: "state_machine_results",
+}
+
+# Why a change of membership was refused: for now, or for what it is.
+REFUSED_FOR_NOW: Mapping[int, str] = {
+    Code.CHANGE_PENDING: "an earlier change of membership is not applied yet",
+    Code.ALREADY_JOINT: "the joint configuration has to be left first",
+    Code.NOT_JOINT: "there is no joint configuration to leave",
+    Code.SIMPLE_IN_JOINT: "the joint configuration has to be left first",
+}
+REFUSED_FOR_GOOD: Mapping[int, str] = {
+    Code.NEEDS_JOINT: "more than one voter would change at once",
+    Code.NO_VOTERS: "nobody would be left to vote",
+    Code.JOINT_WITHOUT_VOTERS: "a group without voters cannot enter a joint configuration",
+    Code.TOO_MANY_MEMBERS: "the group would have too many members",
+    Code.BAD_CHANGE: "this is no change of membership",
 }
 
 # A read that ended so may be asked again at once, under a new id: it is only looking for the leader.
@@ -165,6 +189,10 @@ class Outcomes:
                 if call is Call.WRITE:
                     return OutcomeUnknown("the member stopped before the outcome was known")
                 return Closed("the member stopped before it could answer")
+        if code in REFUSED_FOR_NOW:
+            return ProposalRefused(REFUSED_FOR_NOW[code])
+        if code in REFUSED_FOR_GOOD:
+            return InvalidArgument(REFUSED_FOR_GOOD[code], field="change")
         if code in FAILURES:
             return MemberFailed(f"this member has stopped for good: {FAILURES[code]}", cause=FAILURES[code])
         if call is Call.WRITE:

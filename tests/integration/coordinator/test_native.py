@@ -99,6 +99,7 @@ def loop_ns(call, count: int) -> float:
     return (time.perf_counter_ns() - begin) / count
 
 
+@pytest.mark.figures
 def test_a_lease_read_costs_less_than_a_clock_call(cluster):
     """Interleaved rounds on a live leader; the goal is 0.9, and the check leaves room for a busy machine."""
     coordinator = cluster.leader()

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+import tenure
 from tenure import errors
 from tenure.engine import State
 
 from .cluster import free_addresses
 
-SOURCE = Path(__file__).parents[3] / "src"
+SOURCE = Path(tenure.__file__).parent.parent
 
 
 def test_after_the_end_every_call_says_so(one):
@@ -362,6 +363,81 @@ def test_a_forked_child_gets_an_error_and_harms_nothing(tmp_path, way):
     )
     assert finish(process).splitlines() == ["child done", "child 0", "b'z' True"]
     assert process.returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_an_end_is_the_end_though_a_forked_child_lives_on(three):
+    """The child has copies of the lock and of every socket; the directory, the port and the peers are free of them."""
+    engine = three.leader()
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        engine.close()
+        three.start(engine.member_id)
+        index = three.leader().propose(b"a=1").index
+        deadline = time.monotonic() + 10
+        while three.engines[engine.member_id].applied_index < index:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_a_killed_process_locks_nobody_out_though_a_forked_child_lives_on(tmp_path):
+    process = start_process(
+        tmp_path,
+        """
+        import warnings
+        engine = open_engine()
+        engine.propose(b"x")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+        if child == 0:
+            spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+            grandchild = os.fork()
+            if grandchild == 0:
+                print(all(os.fstat(one) for one in spare), flush=True)
+                os._exit(0)
+            os.waitpid(grandchild, 0)
+            devnull = os.open("/dev/null", os.O_WRONLY)
+            os.dup2(devnull, 1)
+            os.dup2(devnull, 2)
+            time.sleep(60)
+            os._exit(0)
+        time.sleep(0.5)
+        print(child, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    whole, child = finish(process, silent=False).split()
+    try:
+        assert whole == "True", "a second fork closed what was not the host's"
+        again = start_process(tmp_path, 'engine = open_engine()\nprint(engine.propose(b"y").index)\nengine.close()')
+        assert int(finish(again)) > 1
+    finally:
+        os.kill(int(child), signal.SIGKILL)
+
+
+def test_a_host_that_cannot_be_made_closes_nothing_else(tmp_path):
+    """Out of descriptors on the first one it asks for."""
+    process = start_process(
+        tmp_path,
+        """
+        import resource
+        open_engine().close()
+        before = os.fstat(0).st_ino
+        taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        try:
+            open_engine()
+        except (MemoryError, OSError) as error:
+            print(type(error).__name__, os.fstat(0).st_ino == before)
+        """,
+    )
+    assert finish(process).split() == ["MemoryError", "True"]
 
 
 def test_a_killed_process_leaves_what_it_acknowledged(tmp_path):

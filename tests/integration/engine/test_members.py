@@ -1,5 +1,6 @@
 """What an engine promises its callers, over real sockets and a real disk."""
 
+import asyncio
 import logging
 import os
 import threading
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from tenure import errors
+from tenure._host.core import PROPOSE, READ, CompletionInbox
 from tenure.config import Config
 from tenure.engine import Engine, LeaseProvider, LeaseReader, NativeEngine, State
 
@@ -300,6 +302,71 @@ def open_one(folder, **changes):
         "config": FAST,
     }
     return NativeEngine(Dictionary(), **(arguments | changes))
+
+
+def test_a_member_that_missed_very_many_small_writes_catches_up(clusters):
+    """Each entry has a header in the message that carries it: payloads alone do not bound a frame."""
+    config = Config(
+        heartbeat_s=FAST.heartbeat_s,
+        election_timeout_s=FAST.election_timeout_s,
+        max_message_bytes=1 << 15,
+        max_frame_bytes=1 << 16,
+    )
+    cluster = clusters(3, config=config)
+    cluster.leader()
+    follower = cluster.follower()
+    follower.close()
+    del cluster.engines[follower.member_id]
+    leader = cluster.leader()
+
+    async def write():
+        return max(
+            [r.index for r in await asyncio.gather(*[leader.aio.propose(b"k", timeout=20) for _ in range(9000)])]
+        )
+
+    last = asyncio.run(write())
+    back = cluster.start(follower.member_id)
+    deadline = time.monotonic() + 15
+    while back.applied_index < last:
+        assert time.monotonic() < deadline, f"{back.applied_index} of {last}"
+        time.sleep(0.01)
+
+
+def test_very_many_reads_that_fail_at_once_do_not_hold_the_loop_up(three):
+    leader = three.leader()
+    for id in [id for id in three.engines if id != leader.member_id]:
+        three.engines.pop(id).close(graceful=False)
+    inbox = CompletionInbox()
+    asked = answered = 0
+    deadline = time.monotonic() + 40
+    while answered < 60_000:
+        assert time.monotonic() < deadline, f"{answered} of {asked} were answered"
+        try:
+            while asked < 60_000:
+                leader._core.post(READ, None, 0, inbox, asked)
+                asked += 1
+        except errors.Overloaded:
+            time.sleep(0.001)
+        answered += len(inbox.drain())
+    assert leader._core.gauges()["longest_pass_ns"] < 2_000_000_000
+
+
+def test_a_slow_machine_is_handed_few_and_large_batches(one):
+    """However long it takes, the member does not fail for it."""
+    engine, machine = one.engines[1], one.machines[1]
+    engine.propose(b"a=0")
+    machine.gate.clear()
+    inbox = CompletionInbox()
+    first = engine._core.gauges()["commit_index"]
+    for number in range(1, 1501):
+        engine._core.post(PROPOSE, b"a=%d" % number, 0, inbox, number)
+        deadline = time.monotonic() + 10
+        while engine._core.gauges()["commit_index"] < first + number:
+            assert time.monotonic() < deadline
+            time.sleep(0)
+    machine.gate.set()
+    assert engine.propose(b"a=end", timeout=20).value == b"1500"
+    assert machine.batches <= 1030
 
 
 def test_a_directory_has_one_user(one):

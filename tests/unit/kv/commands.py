@@ -26,6 +26,9 @@ def call(name, *arguments, options=None):
     return st.tuples(st.just(name), st.tuples(*arguments), st.just({}) if options is None else options)
 
 
+expiry_options = st.sampled_from(
+    [{}, {}, {"nx": True}, {"xx": True}, {"gt": True}, {"lt": True}, {"xx": True, "gt": True}, {"xx": True, "lt": True}]
+)
 cas_options = st.one_of(st.just({}), st.just({"keepttl": True}), instants.map(lambda ms: {"until_ms": ms}))
 single = st.one_of(
     call("set", keys, values, options=set_options()),
@@ -39,7 +42,7 @@ single = st.one_of(
     call("append", keys, values),
     call("incrby", keys, deltas),
     call("cas", keys, st.one_of(st.none(), values), values, options=cas_options),
-    call("expireat", keys, instants),
+    call("expireat", keys, instants, options=expiry_options),
     call("persist", keys),
     call("flushall"),
 )

@@ -99,11 +99,17 @@ class Model:
         self.set(key, value, until_ms=until_ms, keepttl=keepttl)
         return 1
 
-    def expireat(self, key, until_ms):
-        value = self.value(key)
-        if value is not None:
-            self.write(key, value, until_ms)
-        return int(value is not None)
+    def expireat(self, key, until_ms, *, nx=False, xx=False, gt=False, lt=False):
+        found = self.live(key)
+        if found is None:
+            return 0
+        before = found[1] or INT64.stop
+        forbidden = (
+            (nx and found[1]) or (xx and not found[1]) or (gt and until_ms <= before) or (lt and until_ms >= before)
+        )
+        if not forbidden:
+            self.write(key, found[0], until_ms)
+        return int(not forbidden)
 
     def persist(self, key):
         found = self.live(key)

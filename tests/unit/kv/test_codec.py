@@ -70,6 +70,12 @@ def machine() -> KeyValueMachine:
         command(INCRBY, b"k", b"123456789"),
         command(CAS, b"k", b"expected", b"v", flags=16),
         command(10, b"k", until_ms=0),
+        command(10, b"k", until_ms=5, flags=1),
+        command(10, b"k", until_ms=5, flags=32 | 64),
+        command(10, b"k", until_ms=5, flags=32 | 128),
+        command(10, b"k", until_ms=5, flags=128 | 256),
+        command(10, b"k", until_ms=5, flags=512),
+        command(11, b"k", flags=32),
         command(11),
         command(11, b"k", until_ms=5),
         command(12, b"k"),
@@ -84,6 +90,42 @@ def machine() -> KeyValueMachine:
 )
 def test_what_is_no_command_is_refused_and_does_nothing(machine, hostile):
     assert_refused(machine, hostile)
+
+
+def test_a_log_of_version_1_means_what_it_has_always_meant():
+    """Literal bytes, and what the first build that wrote such logs made of them: never to be changed."""
+    expired = 1 << 16 | 5
+    log = [
+        command(SET, b"a", b"1", hint_ts=1 << 16),
+        command(SET, b"a", b"2", flags=1),
+        command(SET, b"b", b"x", until_ms=5000),
+        command(2, b"b", b"y"),
+        command(3, b"c", b"z"),
+        command(4, b"c"),
+        command(6, b"d", b"1", b"e", b"2"),
+        command(5, b"d", b"none"),
+        command(7, b"e", b"3"),
+        command(INCRBY, b"e", struct.pack("<q", -30)),
+        command(CAS, b"a", b"1", b"one", until_ms=900, flags=0),
+        command(CAS, b"f", b"", b"new", flags=16),
+        command(10, b"f", until_ms=800),
+        command(11, b"a"),
+        command(SET, b"g", b"v", until_ms=2, hint_ts=expired),
+        command(13, b"g", b"a", hint_ts=3 << 16),
+        command(CEILING, until_ms=70),
+        command(BATCH, command(SET, b"h", b"w", flags=4), command(INCRBY, b"h", struct.pack("<q", 1))),
+        command(SET, b"f", b"newer", flags=8 | 2 | 4),
+        command(3, b"f", b"", flags=1),
+    ]
+    machine = KeyValueMachine()
+    results = [plain(decode_result(machine.apply(one))) for one in log]
+    assert results == [
+        True, None, True, b"x", 1, b"z", True, 1, 2, -7, 1, 1, 1, 1, True, 1, True, [None, "not_an_integer"], b"new",
+        "malformed",
+    ]  # fmt: skip
+    assert (machine.state_hash, machine.last_commit_ts) == (11997079090921351606, 196611)
+    assert plain(decode_result(machine.apply(command(12)))) is True
+    assert machine.size == 0
 
 
 def test_keys_and_values_have_a_limit(machine):

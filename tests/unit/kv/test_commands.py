@@ -92,6 +92,37 @@ def test_an_instant_that_has_passed_ends_the_key_at_once(machine):
     assert machine.size == 0
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        # for a key that never ends, one that ends at 5000, given an end at 3000 and at 7000
+        ({}, [1, 1, 1, 1]),
+        ({"nx": True}, [1, 1, 0, 0]),
+        ({"xx": True}, [0, 0, 1, 1]),
+        ({"gt": True}, [0, 0, 0, 1]),
+        ({"lt": True}, [1, 1, 1, 0]),
+        ({"xx": True, "gt": True}, [0, 0, 0, 1]),
+        ({"xx": True, "lt": True}, [0, 0, 1, 0]),
+    ],
+)
+def test_an_end_may_be_set_on_condition(machine, flags, expected):
+    found = []
+    for before in (0, 5000):
+        for until_ms in (3000, 7000):
+            run(machine, "set", b"k", b"v", until_ms=before, hint_ts=hint(1000))
+            found.append(run(machine, "expireat", b"k", until_ms, **flags))
+            assert machine.expiry(b"k", now_ms=1000) == (until_ms if found[-1] else before)
+    assert found == expected
+
+
+def test_a_dump_after_the_greatest_hint_can_be_loaded(machine):
+    run(machine, "set", b"k", b"v", hint_ts=INT64_MAX)
+    run(machine, "set", b"k", b"w")
+    copy = KeyValueMachine()
+    copy.load([machine.dump()])
+    assert (copy.state_hash, copy.last_commit_ts) == (machine.state_hash, 2**63)
+
+
 def test_without_a_ceiling_reads_take_their_time_from_commits(machine):
     run(machine, "set", b"k", b"v", until_ms=2000, hint_ts=hint(1000))
     assert machine.get(b"k") == b"v"  # the wall clock is far beyond
@@ -99,13 +130,17 @@ def test_without_a_ceiling_reads_take_their_time_from_commits(machine):
     assert machine.get(b"k") is None
 
 
-def test_under_a_ceiling_reads_take_their_time_from_the_wall_clock_up_to_it(machine):
+def test_a_leader_takes_time_from_the_wall_clock_up_to_the_ceiling(machine):
     run(machine, "set", b"k", b"v", until_ms=2000, hint_ts=hint(1000))
+    machine.lead(1)
     assert run(machine, "ceiling", 1999) is True
-    assert machine.get(b"k") == b"v"
+    machine.lead(1)
+    assert machine.get(b"k") == b"v"  # the wall clock is far beyond
     assert run(machine, "ceiling", 1500) is True
     assert machine.ceiling_ts == hint(1999, 65535)
     run(machine, "ceiling", 2000)
+    assert machine.get(b"k") == b"v"  # who does not lead takes no time from it
+    machine.lead(1)
     assert machine.get(b"k") is None
     assert plain(decode_result(machine.apply(codec.encode_ceiling(2**48, hint_ts=0)))) == "too_large"
 

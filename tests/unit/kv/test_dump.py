@@ -65,6 +65,28 @@ def machine_is_free(machine: KeyValueMachine) -> bool:
     return False
 
 
+def test_a_dump_is_the_state_at_the_cut_although_another_state_is_adopted_meanwhile():
+    """The adopted items are older than the cut, and none of it."""
+    machine, other = KeyValueMachine(), KeyValueMachine()
+    for i in range(300):
+        other.apply(codec.encode_set(b"%d" % i, b"of the other", hint_ts=0))
+        machine.apply(codec.encode_set(b"%d" % i, b"at the cut", hint_ts=0))
+    machine.apply(codec.encode_set(b"more", b"", hint_ts=0))
+    wanted, whole = machine.state_hash, other.dump()
+    machine.begin_dump()
+    pieces = [machine.read_dump(100)]
+    machine.load([whole])
+    for i in range(0, 300, 2):
+        machine.apply(codec.encode_set(b"%d" % i, b"longer than before" * 100, hint_ts=0))
+        machine.apply(codec.encode_del([b"%d" % (i + 1)], hint_ts=0))
+    while piece := machine.read_dump(100):
+        pieces.append(piece)
+    copy = loaded(pieces)
+    assert (copy.state_hash, copy.size) == (wanted, 301)
+    assert machine.size == 150
+    assert loaded([machine.dump()]).state_hash == machine.state_hash
+
+
 @pytest.mark.parametrize("flush", [False, True])
 def test_growth_overwrites_deletions_and_flushes_beside_a_dump_are_not_in_it(flush):
     rng = random.Random(7)

@@ -10,7 +10,8 @@ from generated_cpp import function_body, generated_file, python_calls
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("store", ["store_apply", "store_get", "store_get_many", "apply_one", "put", "remove"]),
+        ("store", ["store_apply", "store_adopt", "store_lead", "store_pend", "apply_one", "put", "remove"]),
+        ("read", ["store_instant", "store_look", "store_look_many", "store_copy"]),
         ("table", ["shard_find", "shard_prepare", "shard_replace", "table_free_some"]),
         ("dump", ["step", "walk_table", "load_feed"]),
         ("codec", ["check", "command_next", "result_read"]),

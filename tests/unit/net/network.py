@@ -14,7 +14,7 @@ from tenure._raft.node import Entry, Message
 
 CLUSTER = b"one test cluster"
 LARGE = 1 << 30
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 def endpoint(id: int, **options) -> Endpoint:

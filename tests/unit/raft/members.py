@@ -12,7 +12,12 @@ VOTERS = (1, 2, 3)
 
 
 def member(number: int = 1, *, terms: tuple[int, ...] = (), **options: Any) -> RawNode:
-    """A member behind a snapshot at 10 (term 1), with entries of these terms after it. No leases unless asked for."""
+    """A member behind a snapshot at 10 (term 1), with entries of these terms after it. No leases unless asked for.
+
+    `recovered` are entries to recover instead; `node_type` may be the class of the proof build.
+    """
+    recovered = options.pop("recovered", entries(11, *terms))
+    node_type: type[RawNode] = options.pop("node_type", RawNode)
     hard_state = options.pop("hard_state", HardState(term=max((1, *terms))))
     defaults = {
         "voters": VOTERS,
@@ -25,11 +30,11 @@ def member(number: int = 1, *, terms: tuple[int, ...] = (), **options: Any) -> R
         "now_ns": NOW,
     }
     snapshot = Snapshot(10, 1, Configuration(voters=VOTERS))
-    return RawNode(
+    return node_type(
         number,
         hard_state=hard_state,
         snapshot=snapshot,
-        entries=entries(11, *terms),
+        entries=recovered,
         **{**defaults, **options},
     )
 
@@ -69,14 +74,18 @@ def flush(node: RawNode, now_ns: int = NOW) -> list[Message]:
 
 
 def finish(node: RawNode, ready: Ready, now_ns: int = NOW) -> None:
+    for entry in ready.committed:
+        if entry.kind:
+            node.apply_conf_change(entry, now_ns)
     node.appended(ready.number, now_ns)
     if ready.committed:
         node.applied_to(ready.committed[-1].index, now_ns)
 
 
 def elect(node: RawNode, now_ns: int = NOW) -> None:
-    """Make the member leader of its next term with the vote of member 2."""
+    """Make the member leader of its next term, with the vote of member 2 if its own is not enough."""
     node.campaign(now_ns)
     flush(node, now_ns)
-    node.step(Message("MsgVoteResp", from_=2, to=node.id, term=node.term), now_ns)
+    if node.role != "StateLeader":
+        node.step(Message("MsgVoteResp", from_=2, to=node.id, term=node.term), now_ns)
     assert node.role == "StateLeader"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tenure import errors
 from tenure._raft.node import HardState, Message, RawNode
 
 from .members import MS, NOW, elect, flush, member
@@ -118,8 +119,9 @@ def test_learners_and_strangers_do_not_campaign_and_their_votes_do_not_count() -
     node = member(voters=(1, 2), learners=(3,))
     node.campaign(NOW)
     flush(node)
-    for other in (3, 9):
-        node.step(Message("MsgVoteResp", from_=other, to=1, term=node.term), NOW)
+    node.step(Message("MsgVoteResp", from_=3, to=1, term=node.term), NOW)
+    with pytest.raises(errors.Refused, match="UnknownPeer"):
+        node.step(Message("MsgVoteResp", from_=9, to=1, term=node.term), NOW)
     assert node.role == "StateCandidate"
 
 

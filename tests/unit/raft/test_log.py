@@ -80,7 +80,7 @@ def test_acknowledging_an_overwritten_write_makes_nothing_stable() -> None:
     assert second.entries[0].index == 12
 
     node.appended(first.number, NOW)
-    assert node.stable == 11  # 12 and 13 of term 2 were written, and are void
+    assert node.stable == 10  # a write of an earlier term says nothing: 12 and 13 of term 2 were written, and are void
     node.appended(second.number, NOW)
     assert node.stable == 12
     assert terms_of(node) == [2, 3]

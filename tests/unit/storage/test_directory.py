@@ -28,6 +28,18 @@ def test_every_start_is_counted_and_only_the_first_is_fresh(open_log):
     assert seen == [(True, 1), (False, 2), (False, 3)]
 
 
+def test_a_new_log_makes_its_directory_s_name_durable_whoever_made_it(open_log, tmp_path):
+    """A process that was killed may have made it and not synced the name."""
+    syncs = []
+    for name in ("new", "there"):
+        if name == "there":
+            (tmp_path / name).mkdir()
+        file_faults.configure("short_write=1000000")  # counts, and changes nothing
+        open_log(tmp_path / name).close()
+        syncs.append(file_faults.calls()["sync"])
+    assert syncs == [7, 7]
+
+
 def test_a_counted_start_survives_a_loss_of_power(open_log):
     file_faults.configure("hold_unsynced")
     for expected in (1, 2, 3):

@@ -166,7 +166,7 @@ def test_on_a_full_disk_terms_and_votes_still_persist(open_log):
     with open_log() as log:  # still full
         found = log.recovered()[1]
         assert [entry.index for entry in found.entries] == list(range(1, index + 1))
-        assert found.hard == (1, 2, index + 1, 3)  # of the batch whose entries found no room
+        assert found.hard == (1, 2, index, 3)  # of the batch whose entries found no room; but its commit index is void
         for term in range(2, 12):
             log.add(1, hard=(term, 5, index, 9))
             log.flush()
@@ -179,6 +179,25 @@ def test_on_a_full_disk_terms_and_votes_still_persist(open_log):
         append(log, index + 1, 500)
     with open_log() as log:
         assert len(indexes(log)) == index + 1
+
+
+def test_a_full_disk_never_commits_what_another_leader_wrote(open_log):
+    """The entries that a batch commits found no room: those that stand at their indexes are of a leader that lost."""
+    with open_log() as log:
+        index = 0
+        while log.tail < 13_000:
+            index += 1
+            log.add(1, hard=(1, 2, 3, 4), entries=[(1, index, bytes(400))])
+            log.flush()
+        file_faults.configure(FULL)
+        log.add(1, hard=(2, 5, 5, 6), entries=[(2, 4, bytes(3000)), (2, 5, b"")])
+        with pytest.raises(errors.DiskFull):
+            log.flush()
+    file_faults.clear()
+    with open_log() as log:
+        found = log.recovered()[1]
+        assert {entry.term for entry in found.entries} == {1}
+        assert found.hard == (2, 5, 3, 6)
 
 
 def test_the_reserve_ends_too_and_says_so(open_log):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure import errors
+from tenure._storage import file_faults
 from tenure._storage.wal import WriteAheadLog, crc32c
 
 CLUSTER = bytes(range(16))
@@ -296,6 +297,35 @@ def test_a_segment_of_another_cluster_or_host_or_a_newer_format_is_refused(writt
         assert caught.value.path == str(path)
         assert path.read_bytes() == bytes(changed)
     assert (caught.value.found, caught.value.supported) == (2, 1)
+
+
+def test_a_segment_that_claims_to_be_larger_than_any_disk_is_damaged(written, open_log):
+    path, data, _ = written
+    for capacity in ((1 << 40) + 1, 1 << 63, (1 << 64) - 1):
+        changed = bytearray(data)
+        struct.pack_into("<Q", changed, 56, capacity)
+        seal_header(changed)
+        path.write_bytes(changed)
+        with pytest.raises(errors.CorruptLog):
+            open_log()
+        assert path.read_bytes() == bytes(changed)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(40, 39), (4000, 40), (70_000, 40)], ids=["old", "new", "large"])
+def test_blocks_behind_a_small_batch_are_written_ahead_of_it_and_stay_zeros(open_log, folder, size, expected):
+    with open_log(segment_bytes=4 << 20) as log:
+        for i in range(1, 80):
+            log.add(3, entries=[(1, i, bytes([i]) * size)])
+            log.flush()
+            if i == 40:
+                file_faults.configure("short_write=1000000")  # counts, and changes nothing
+        # 39 batches, one of which needs new blocks, or the next segment and with it a closing batch
+        assert file_faults.calls()["write"] == expected
+    data = max(folder.glob("wal-*.log")).read_bytes()
+    assert not any(data[batches(data)[-1][1] :])
+    with open_log() as log:
+        assert log.torn_offset == 0
+        assert indexes(log) == list(range(1, 80))
 
 
 @pytest.fixture(scope="module")

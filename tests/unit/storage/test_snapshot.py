@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tenure._storage import file_faults
 from tenure._storage.records import Snapshot
 from tenure._storage.snapshot import SnapshotFolder
+from tenure._storage.wal import crc32c
 from tenure.errors import CorruptLog, DiskFull, ForeignCluster, NewerFormat, StorageError
 
 CLUSTER = bytes(range(16))
@@ -84,10 +86,21 @@ def test_every_flipped_bit_is_found(folder, tmp_path):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         file_of(tmp_path).write_bytes(damaged)
-        with pytest.raises((CorruptLog, NewerFormat)):
+        with pytest.raises(CorruptLog):
             read(folder)
     file_of(tmp_path).write_bytes(whole)
     assert read(folder)[1] == b"firstsecond"
+
+
+def test_a_file_of_a_newer_version_says_so(folder, tmp_path):
+    folder.write(GROUP, SNAPSHOT, [b"state"])
+    changed = bytearray(file_of(tmp_path).read_bytes())
+    changed[8] += 1
+    struct.pack_into("<I", changed, 12, crc32c(changed[16:1088], crc32c(changed[:12])))
+    file_of(tmp_path).write_bytes(changed)
+    with pytest.raises(NewerFormat) as caught:
+        read(folder)
+    assert (caught.value.found, caught.value.supported) == (2, 1)
 
 
 def test_no_chunk_can_be_left_out_or_change_places(folder, tmp_path):

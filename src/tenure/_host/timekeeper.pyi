@@ -1,0 +1,1 @@
+# Compiled callers only: nothing here is for Python.

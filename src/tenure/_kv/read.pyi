@@ -1,0 +1,1 @@
+"""Nothing for Python: the store is reached through `tenure._kv.machine`."""
