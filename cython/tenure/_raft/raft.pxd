@@ -8,6 +8,12 @@ Order of a host's pass: inputs (`raft_step`, `raft_tick`, `raft_propose`, ...), 
 Ready up to that number; apply `committed` (`raft_apply_conf_change` for each change among them), then `raft_applied(index)`.
 Writes are acknowledged in order.
 A function that returns a Code leaves the member unchanged unless it returns OK; ERR_MEMORY and ERR_INVARIANT fail it.
+
+Members: a new member starts with an empty configuration and waits to be fed; a leader learns of it by applying the change that
+adds it (`raft_propose_conf_change`, as a learner first, promoted when its progress has caught up). A host connects to everybody
+in the configuration and goes on receiving from whoever connects: a newcomer hears its leader before it knows any configuration,
+a dropped member is told so in one heartbeat more. A leader that applied its own removal refuses proposals with ERR_REMOVED and
+steps down when those who stay know of it (`on_removal`); its host should run on until then.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -29,7 +35,8 @@ cdef Raft* raft_new(
     const Vec[Entry]* entries, uint64_t applied, LeaseWord* lease, int64_t now_ns) noexcept nogil
 cdef void raft_free(Raft* r) noexcept nogil            # clears the lease word, releases everything
 
-cdef int raft_step(Raft* r, const Message* message, int64_t now_ns) noexcept nogil   # keeps references of its own
+# Keeps references of its own. ERR_UNKNOWN_PEER: a reply of somebody outside of the configuration, ignored.
+cdef int raft_step(Raft* r, const Message* message, int64_t now_ns) noexcept nogil
 cdef int raft_tick(Raft* r, int64_t now_ns) noexcept nogil
 # How many of the next ticks at least do nothing but count, the one that acts included (so never less than 1). Whoever calls
 # raft_tick may sleep that long and then make up for what went by; any input may make it shorter.

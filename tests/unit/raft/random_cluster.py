@@ -328,45 +328,50 @@ class World:
 
     # ---- afterwards
 
-    def heal(self, steps: int = 40000) -> bool:
-        """With everybody back and nothing lost, somebody leads and an entry is applied by every voter."""
+    def heal(self, ticks: int = 400) -> bool:
+        """With everybody back and nothing lost or late, somebody leads and every voter applies an entry of its own."""
         self.calm = True
         self.apart.clear()
         for host in list(self.hosts.values()):
             if not host.alive:
                 self.restart(host)
-        goal = 0
-        for _ in range(steps):
-            self.network = self.network[-400:]
-            draw = self.random.random()
-            busy = [host for host in self.hosts.values() if host.waiting or host.to_apply]
-            if draw < 0.7 and self.network:
-                self.deliver()
-            elif draw < 0.95 and busy:
-                host = self.random.choice(busy)
-                if host.waiting:
-                    self.sync(host)
-                else:
-                    self.apply(host)
-                self.pump(host)
-            else:
-                self.pass_time()
-            self.watch()
+        goal = goal_term = 0
+        for _ in range(ticks):
+            self.pass_time()
+            self.settle()
             leader = self.leader()
-            if leader is None:
+            if leader is None or leader.applied < leader.node.own_term_index:
                 continue
-            if leader.id not in {*leader.node.configuration.voters, *leader.node.configuration.outgoing}:
+            voters = {*leader.node.configuration.voters, *leader.node.configuration.outgoing}
+            if goal and all(self.hosts[each].applied >= goal for each in voters):
+                return True
+            if leader.id not in voters:
                 if self.config["on_removal"] == "stay":  # an operator's work
                     leader.node.step_down(self.clock(leader))
                     self.pump(leader)
                 continue
-            if not goal and leader.applied >= leader.node.own_term_index:
+            if goal_term != leader.node.term:
                 try:
                     goal = leader.node.propose(b"goal", self.clock(leader))
-                    self.pump(leader)
                 except Refused:
-                    continue
-            voters = {*leader.node.configuration.voters, *leader.node.configuration.outgoing}
-            if goal and all(self.hosts[each].applied >= goal for each in voters):
-                return True
+                    continue  # leadership is being handed over
+                goal_term = leader.node.term
+                self.pump(leader)
         return False
+
+    def settle(self) -> None:
+        """Everything that is under way arrives, is written and is applied."""
+        busy = True
+        while busy:
+            busy = bool(self.network)
+            for _ in range(len(self.network)):
+                self.deliver()
+            for host in self.hosts.values():
+                while host.waiting or host.to_apply:
+                    busy = True
+                    if host.waiting:
+                        self.sync(host)
+                    else:
+                        self.apply(host)
+                    self.pump(host)
+            self.watch()
