@@ -29,7 +29,8 @@ COVERAGE: dict[str, tuple[int, dict[str, int]]] = {
     "snapshots": (15, {"snapshots": 300, "snapshots_installed": 30, "crashes": 80}),
     "retries": (15, {"retries": 2_000, "duplicates_refused": 500, "snapshots": 200}),
     "transfers": (15, {"transfers_aborted": 150, "transfers_done": 100, "late_timeout_now": 20}),
-    "swarm": (30, {"crashes": 120, "pauses": 120, "transfers_done": 80, "transfers_aborted": 25, "apply_stalls": 80}),
+    "membership": (15, {"changes": 300, "crashes": 40, "elections": 60, "snapshots_installed": 10}),
+    "swarm": (30, {"crashes": 120, "pauses": 120, "transfers_done": 30, "transfers_aborted": 25, "apply_stalls": 80}),
     "swarm5": (15, {"crashes": 50, "partitions": 70, "elections": 80, "late_extensions": 300}),
     "swarm-plain-raft": (15, {"elections": 80, "crashes": 50, "lease_reads": 25_000}),
     "swarm-no-lease": (10, {"read_index_leader": 8_000, "elections": 40}),
@@ -37,6 +38,9 @@ COVERAGE: dict[str, tuple[int, dict[str, int]]] = {
     "single": (6, {"restarts": 3, "lease_reads": 1_000}),
     "seven": (8, {"elections": 40, "crashes": 20}),
 }
+
+
+NEVER_DRAWN = {"clock_freeze", "wipe"}  # what leases cannot survive, and what is safe only at the right moment
 
 
 def lacking(total: Counter[str], least: dict[str, int]) -> dict[str, tuple[int, int]]:
@@ -62,7 +66,7 @@ def test_nothing_is_found_in_worlds_drawn_at_random() -> None:
         assert report.ok, report.explain()
         coverage.add(report)
     seen = collections.Counter(coverage.counters)
-    never = [fault for fault in MARKS.values() if not seen[fault] and fault != "changes"]
+    never = [fault for fault in MARKS.values() if not seen[fault]]
     assert not never, f"never happened: {never}"
     assert coverage.lease_read_percent > 50
 
@@ -71,10 +75,10 @@ def test_worlds_drawn_at_random_differ_and_are_the_same_again() -> None:
     drawn = [random_profile(seed) for seed in range(200)]
     assert drawn == [random_profile(seed) for seed in range(200)]
     assert len(set(drawn)) == 200
-    for fault in FAULTS:
+    for fault in (fault for fault in FAULTS if fault not in NEVER_DRAWN):
         without = sum(getattr(profile, f"{fault}_every_ns") == 0 for profile in drawn)
         assert without >= 20, f"{fault} is never left out"
-        assert fault == "clock_freeze" or without <= 180, f"{fault} is never drawn"
+        assert without <= 180, f"{fault} is never drawn"
 
 
 def test_a_retry_without_a_session_takes_effect_twice() -> None:

@@ -8,6 +8,7 @@ cdef void disk_write(World* w, Member* m, DiskWrite* write) noexcept nogil      
 cdef void disk_schedule(World* w, Member* m) noexcept nogil        # starts a sync if there is something to sync
 cdef size_t disk_synced(World* w, Member* m, uint64_t number) noexcept nogil       # how many of `writes` are durable now
 cdef size_t disk_crash(World* w, Member* m, uint64_t luck) noexcept nogil          # how many of them survive
+cdef void disk_wipe(Member* m) noexcept nogil      # everything is gone; the process must be
 cdef void disk_drop_log(Member* m, uint64_t index) noexcept nogil  # entries up to and with it, which a snapshot holds
 cdef void disk_forget_writes(Member* m) noexcept nogil     # the process is gone
 cdef uint64_t disk_last_index(const Member* m) noexcept nogil

@@ -7,6 +7,7 @@ that made it all the same. One sync at a time; it covers what was queued when it
 """
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
 from tenure._core.blob cimport blob_release
 from tenure._proof.monitor cimport violate
@@ -108,6 +109,13 @@ cdef size_t disk_crash(World* w, Member* m, uint64_t luck) noexcept nogil:
     for i in range(survive):
         make_durable(w, m, &m.writes.data[i])
     return survive
+
+
+cdef void disk_wipe(Member* m) noexcept nogil:
+    drop_all(m)
+    memset(&m.hard, 0, sizeof(m.hard))
+    m.durable_offset = 0
+    m.snapshot = NULL
 
 
 cdef void disk_drop_log(Member* m, uint64_t index) noexcept nogil:

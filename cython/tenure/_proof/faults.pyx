@@ -8,6 +8,7 @@ what the rates leave of the bound: `clock_jump_max_ns`, once in a promise's time
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
+from tenure._proof.changes cimport changes_decide
 from tenure._proof.harm cimport harm_do
 from tenure._proof.raft.types cimport LEADER
 from tenure._proof.world cimport (
@@ -25,6 +26,7 @@ from tenure._proof.world cimport (
     FAULT_PAUSE,
     FAULT_STEP_DOWN,
     FAULT_TRANSFER,
+    FAULT_WIPE,
     Event,
     Fault,
     Member,
@@ -160,6 +162,14 @@ cdef bint decide_jump(World* w, Fault* fault, const Member* m) noexcept nogil:
     return fault.value > 0
 
 
+cdef bint decide_change(World* w, Fault* fault, const Member* leader) noexcept nogil:
+    if leader == NULL:
+        return False
+    fault.member = leader.at
+    fault.until_ns = 0
+    return changes_decide(w, fault, &leader.raft.configuration)
+
+
 cdef bint decide(World* w, Fault* fault) noexcept nogil:
     """Fill in the rest of a fault of this kind. False: not now."""
     cdef Member* leader = current_leader(w)
@@ -191,5 +201,7 @@ cdef bint decide(World* w, Fault* fault) noexcept nogil:
     elif fault.kind == FAULT_FORGET:
         fault.member = <int32_t>random_below(&w.faults_chance, w.count)
     elif fault.kind == FAULT_CHANGE:
+        return decide_change(w, fault, leader)
+    elif fault.kind == FAULT_WIPE:
         return False
     return True

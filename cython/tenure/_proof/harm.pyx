@@ -5,6 +5,8 @@ A fault's end is always scheduled with its beginning, so that no run is left wit
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from tenure._proof.changes cimport changes_propose
+from tenure._proof.disk cimport disk_wipe
 from tenure._proof.host cimport (
     host_crash,
     host_forget_leader,
@@ -27,6 +29,7 @@ from tenure._proof.world cimport (
     EV_RESUME,
     EV_THAW,
     FAULT_APPLY_STALL,
+    FAULT_CHANGE,
     FAULT_CLOCK_FAILURE,
     FAULT_CLOCK_FREEZE,
     FAULT_CLOCK_JUMP,
@@ -41,6 +44,7 @@ from tenure._proof.world cimport (
     FAULT_SLOW_DISK,
     FAULT_STEP_DOWN,
     FAULT_TRANSFER,
+    FAULT_WIPE,
     STREAM_CLOCK,
     TRACE_FAULT,
     Event,
@@ -137,6 +141,11 @@ cdef void harm_do(World* w, const Fault* fault) noexcept nogil:
             event = world_schedule(w, fault.until_ns, EV_RESTART, m.at)
             event.a = fault.reading_ns
             event.b = fault.rate_ppm
+    elif fault.kind == FAULT_WIPE:
+        host_crash(w, m, 0)
+        disk_wipe(m)
+        m.wiped = True
+        world_schedule(w, fault.until_ns, EV_RESTART, m.at)
     elif fault.kind == FAULT_DISK_STALL:
         count(w, COUNT_DISK_STALLS)
         m.disk_stalled_until_ns = fault.until_ns
@@ -163,6 +172,8 @@ cdef void harm_do(World* w, const Fault* fault) noexcept nogil:
         host_transfer(w, m, <uint64_t>fault.other + 1)
         if fault.until_ns:
             cut(w, fault)
+    elif fault.kind == FAULT_CHANGE:
+        changes_propose(w, m, fault)
     elif fault.kind == FAULT_STEP_DOWN:
         host_step_down(w, m)
     elif fault.kind == FAULT_FORGET:

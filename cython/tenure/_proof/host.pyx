@@ -39,6 +39,7 @@ from tenure._proof.raft.guards cimport GUARD_FRESH_CLOCK, GUARD_STALL, guard_on
 from tenure._proof.raft.raft cimport (
     raft_applied,
     raft_appended,
+    raft_apply_conf_change,
     raft_default_config,
     raft_fail,
     raft_forget_leader,
@@ -53,6 +54,7 @@ from tenure._proof.raft.raft cimport (
 )
 from tenure._proof.raft.state cimport RaftConfig
 from tenure._proof.raft.types cimport (
+    ENTRY_NORMAL,
     ERR_INVARIANT,
     LEADER,
     MSG_SNAP,
@@ -132,6 +134,7 @@ cdef bint host_start(World* w, Member* m) noexcept nogil:
     cdef Snapshot snapshot
     cdef Snapshot* recovered = NULL
     cdef const Configuration* configuration = &w.configuration
+    cdef Configuration nobody
     raft_default_config(&config)
     config.id = m.id
     config.election_ticks = <int32_t>w.profile.election_ticks
@@ -156,6 +159,9 @@ cdef bint host_start(World* w, Member* m) noexcept nogil:
     if m.lease == NULL or not machine_reset(w, m):
         w.no_memory = True
         return False
+    if m.wiped:
+        memset(&nobody, 0, sizeof(nobody))
+        configuration = &nobody
     if m.snapshot != NULL:
         memset(&snapshot, 0, sizeof(snapshot))
         snapshot.index = m.applied = m.snapshot.index
@@ -466,6 +472,8 @@ cdef void apply(World* w, Member* m) noexcept nogil:
     for i in range(batch):
         entry = &m.apply_queue.data[i]
         monitor_apply(w, m, entry)
+        if entry.kind != ENTRY_NORMAL:
+            raft_apply_conf_change(m.raft, entry, host_reading(w, m))
         m.applied = entry.index
         answer_proposals(w, m, entry, machine_apply(w, m, entry))
         blob_release(entry.data)

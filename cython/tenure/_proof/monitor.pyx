@@ -20,8 +20,9 @@ from libc.string cimport memcpy, memset
 from tenure._core.lease cimport lease_expiry_ns, lease_valid
 from tenure._proof.raft.raft cimport raft_last_index
 from tenure._proof.raft.state cimport Raft
-from tenure._proof.raft.types cimport LEADER, MSG_TIMEOUT_NOW, OK, Entry, Message, Snapshot
+from tenure._proof.raft.types cimport ENTRY_NORMAL, LEADER, MSG_TIMEOUT_NOW, OK, Configuration, Entry, Message, Snapshot
 from tenure._proof.world cimport (
+    COUNT_CHANGES,
     COUNT_COMMITTED,
     COUNT_ELECTIONS,
     COUNT_LATE_TIMEOUT_NOW,
@@ -129,23 +130,29 @@ cdef void monitor_commit(World* w, Member* m) noexcept nogil:
     world_trace(w, TRACE_COMMIT, m, <int64_t>r.log.committed, <int64_t>m.seen_committed)
 
 
+cdef bint majority_holds(const World* w, const uint64_t* voters, int32_t voters_count, uint64_t index, uint64_t term) noexcept nogil:
+    """Whether the disks of a majority of them hold the entry; none hold it where there are no voters."""
+    cdef const Member* one
+    cdef int32_t i, holders = 0
+    for i in range(voters_count):
+        one = &w.members[voters[i] - 1]
+        if index <= one.durable_offset:
+            holders += 1
+        elif index - one.durable_offset <= one.durable.size:
+            holders += one.durable.data[index - one.durable_offset - 1].term == term
+    return voters_count == 0 or 2 * holders > voters_count
+
+
 cdef void monitor_stability(World* w, Member* m) noexcept nogil:
-    """A leader moved its commit index: a majority of disks must hold the entry."""
+    """A leader moved its commit index: a majority of disks must hold the entry, of both halves when joint."""
+    cdef const Configuration* c = &m.raft.configuration
     cdef uint64_t index = m.raft.log.committed
     cdef const Entry* entry = entry_at(m.raft, index)
-    cdef const Member* other
-    cdef uint64_t at
-    cdef int32_t i, holders = 0
     if entry == NULL:
         return
-    for i in range(w.count):
-        other = &w.members[i]
-        at = index - other.durable_offset
-        if index <= other.durable_offset or (
-                at <= other.durable.size and other.durable.data[at - 1].term == entry.term):
-            holders += 1
-    if 2 * holders <= w.count:
-        violate(w, VIOLATION_COMMIT_NOT_STABLE, m, 0, index, <uint64_t>holders)
+    if not (majority_holds(w, c.voters, c.voters_count, index, entry.term)
+            and majority_holds(w, c.outgoing, c.outgoing_count, index, entry.term)):
+        violate(w, VIOLATION_COMMIT_NOT_STABLE, m, 0, index, entry.term)
 
 
 cdef void monitor_new_leader(World* w, Member* m) noexcept nogil:
@@ -252,6 +259,9 @@ cdef void monitor_apply(World* w, Member* m, const Entry* entry) noexcept nogil:
         violate(w, VIOLATION_STATE_MACHINE, m, 0, index, entry.term)
     if index > w.max_applied:
         w.max_applied = index
+    if entry.kind != ENTRY_NORMAL and index > w.max_changed:
+        w.max_changed = index
+        count(w, COUNT_CHANGES)
 
 
 cdef void monitor_install(World* w, Member* m, const Snapshot* snapshot) noexcept nogil:

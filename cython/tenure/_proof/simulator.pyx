@@ -110,7 +110,7 @@ VIOLATIONS = {
 }
 FAULTS = (
     "partition", "pause", "crash", "disk stall", "apply stall", "clock failure", "clock freeze", "clock rate", "transfer",
-    "step down", "forget leader", "late extension", "slow disk", "disk failure", "clock jump", "change",
+    "step down", "forget leader", "late extension", "slow disk", "disk failure", "clock jump", "change", "wipe",
 )
 MESSAGES = (
     "?", "App", "AppResp", "Heartbeat", "HeartbeatResp", "PreVote", "PreVoteResp", "Vote", "VoteResp", "Snap", "TimeoutNow",
@@ -213,8 +213,8 @@ cdef class Simulator:
     def __cinit__(self, uint64_t seed, dict profile, uint64_t guards_off=0, bint monitoring=True, bint tracing=False,
                   bint recording=False, tuple replay=None, list script=None):
         cdef ProfileC fields = profile
-        if not 1 <= fields.members <= MAX_SIM_MEMBERS:
-            raise ValueError(f"members must be 1..{MAX_SIM_MEMBERS}")
+        if fields.members < 1 or fields.spares < 0 or fields.members + fields.spares > MAX_SIM_MEMBERS:
+            raise ValueError(f"members and spares must be 1..{MAX_SIM_MEMBERS} together, one member at least")
         if fields.clients < 1 or fields.keys < 1 or fields.epoch_operations < 1 or fields.tick_ns < 1:
             raise ValueError("clients, keys, epoch_operations and tick_ns must be positive")
         if not -1000000 < fields.clock_rate_max_ppm < 1000000:

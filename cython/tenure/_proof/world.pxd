@@ -8,8 +8,8 @@ operation, each message of a link, each process. So a decision that is left out 
 nothing else. What is worth leaving out is recorded, if asked for: faults (`Fault`), calls (`Call`) and what befell messages
 (`Fate`). A world that was given such a record draws none of these three.
 
-Layers, lowest first: world, monitor, network, operations, machine, disk, answers, snapshots, host, requests, clients and
-faults, simulator.
+Layers, lowest first: world, monitor, network, operations, machine, disk, answers, snapshots, host, requests, changes,
+clients and faults, simulator.
 """
 
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint64_t, uint8_t
@@ -64,7 +64,8 @@ cdef enum FaultKind:
     FAULT_DISK_FAILURE = 13
     FAULT_CLOCK_JUMP = 14
     FAULT_CHANGE = 15               # of the membership
-    FAULT_KINDS = 16
+    FAULT_WIPE = 16                 # a removed member loses its disk; never drawn, it is safe only once everybody knows
+    FAULT_KINDS = 17
 
 cdef enum ViolationKind:
     VIOLATION_TWO_LEASES = 1
@@ -151,6 +152,9 @@ cdef enum Via:
 cdef struct ProfileC:
     # Field by field the Python `tenure.sim.Profile`, which documents them.
     int64_t members
+    int64_t spares
+    int64_t joint_percent
+    int64_t least_voters
     int64_t clients
     int64_t readers
     int64_t keys
@@ -206,7 +210,7 @@ cdef struct ProfileC:
     int64_t clock_rate_max_ppm
     int64_t clock_jump_max_ns
     int64_t clock_jump_leader_max_ns
-    int64_t every_ns[16]
+    int64_t every_ns[17]
     int64_t fault_min_ns
     int64_t fault_max_ns
     int64_t pause_min_ns
@@ -268,7 +272,7 @@ cdef struct Fault:
     int64_t at_ns
     int64_t from_ns         # beginning of a cut network, where it differs
     int64_t until_ns
-    int64_t value           # jump, wait, or a random number
+    int64_t value           # jump, wait, a random number, or a change of the membership (see changes.pxd)
     int64_t rate_ppm        # of the clock from now on, or after a reboot
     int64_t reading_ns      # of the clock after a reboot; 0 = the machine stays up
     int32_t kind            # FaultKind
@@ -321,7 +325,7 @@ cdef enum InputKind:
     INPUT_NOTE = 12         # a = index of a snapshot
     INPUT_COMPACT = 13      # a = index
     INPUT_REPORT = 14       # a = peer
-    INPUT_CHANGE = 15       # a = FaultKind's value of the change
+    INPUT_CHANGE = 15       # a = the change, b = its transition
     INPUT_END = 16          # the run ended here
 
 cdef struct Input:
@@ -361,6 +365,7 @@ cdef struct Member:
     int32_t at              # position in World.members, id - 1
     bint alive
     bint paused
+    bint wiped              # its disk was lost: it knows of no configuration
     bint stale_reading      # H08 off: handles what arrived during a pause, in the pass that began before it
     uint64_t incarnation
     Raft* raft
@@ -535,6 +540,7 @@ cdef struct World:
     Vec[Committed] committed        # [index - 1], known to be committed by anybody
     Vec[uint64_t] leaders           # [term]
     uint64_t max_applied
+    uint64_t max_changed            # index of the last change of the membership that anybody applied
     uint64_t max_committed_term
     Vec[Violation] violations
     bint stopped

@@ -21,14 +21,15 @@ cdef World* world_new(const ProfileC* profile, uint64_t seed, uint64_t guards_of
     w.seed = seed
     w.faults_chance = stream_of(w, STREAM_FAULTS, 0)
     w.now_ns = 1000000000
-    w.count = <int32_t>profile.members
+    w.count = <int32_t>(profile.members + profile.spares)
     w.monitoring = True
     for i in range(w.count):
         w.members[i].id = <uint64_t>i + 1
         w.members[i].at = i
         w.members[i].chance = stream_of(w, STREAM_MEMBER, <uint64_t>i)
-        w.configuration.voters[i] = <uint64_t>i + 1
-        w.configuration.voters_count = i + 1
+        if i < profile.members:
+            w.configuration.voters[i] = <uint64_t>i + 1
+            w.configuration.voters_count = i + 1
     memset(&client, 0, sizeof(client))
     for i in range(<int32_t>profile.clients):
         client.target = i % w.count

@@ -41,6 +41,7 @@ FAULTS = (
     "disk_failure",
     "clock_jump",
     "change",
+    "wipe",
 )
 
 
@@ -49,6 +50,9 @@ class Profile:
     """`<fault>_every_ns` is the mean interval between two faults of a kind anywhere in the cluster; 0 = never."""
 
     members: int = 3
+    spares: int = 0  # processes outside of the configuration, to be added
+    joint_percent: int = 50  # changes of the membership by way of a joint configuration
+    least_voters: int = 1
     clients: int = 8
     readers: int = 3  # of the clients: those that only read, by lease, and stay where they are answered
     keys: int = 3  # at a time; after `epoch_operations` operations all clients move to fresh ones
@@ -130,6 +134,7 @@ class Profile:
     disk_failure_every_ns: int = 0
     clock_jump_every_ns: int = 0  # forward
     change_every_ns: int = 0  # of the membership
+    wipe_every_ns: int = 0  # never drawn: a scenario that loses a disk says when
     fault_min_ns: int = 50 * MS
     fault_max_ns: int = 3 * S
     pause_min_ns: int = 20 * MS  # of a pause, and of a clock that cannot be read
@@ -244,6 +249,18 @@ _TRANSFERS = Profile(
     crash_every_ns=8 * S,
     late_extension_every_ns=100 * MS,
 )
+_MEMBERSHIP = Profile(
+    spares=3,
+    change_every_ns=300 * MS,
+    crash_every_ns=3 * S,
+    partition_every_ns=2 * S,
+    transfer_every_ns=2 * S,
+    drop_ppm=10_000,
+    hold_ppm=2_000,
+    snapshot_every=100,
+    snapshot_trailing=10,
+    apply_max_ns=1 * MS,
+)
 _SWARM = Profile(
     drop_ppm=10_000,
     duplicate_ppm=10_000,
@@ -266,6 +283,8 @@ _SWARM = Profile(
     late_extension_every_ns=200 * MS,
     slow_disk_every_ns=6 * S,
     disk_failure_every_ns=12 * S,
+    spares=1,
+    change_every_ns=4 * S,
     transfer_cut_percent=20,
     hold_timeout_now_percent=20,
     snapshot_every=300,
@@ -283,13 +302,14 @@ PROFILES: dict[str, Profile] = {
     "snapshots": _SNAPSHOTS,
     "retries": _RETRIES,
     "transfers": _TRANSFERS,
+    "membership": _MEMBERSHIP,
     "swarm": _SWARM,
     "swarm5": dataclasses.replace(_SWARM, members=5),
-    "swarm-plain-raft": dataclasses.replace(_SWARM, pre_vote=False, check_quorum=False),
+    "swarm-plain-raft": dataclasses.replace(_SWARM, pre_vote=False, check_quorum=False, change_every_ns=0),
     "swarm-no-lease": dataclasses.replace(_SWARM, promise_ns=0),
     "two": dataclasses.replace(_SWARM, members=2),
     "single": dataclasses.replace(_CRASHES, members=1, crash_every_ns=6 * S),
-    "seven": dataclasses.replace(_SWARM, members=7),
+    "seven": dataclasses.replace(_SWARM, members=7, spares=0),
 }
 
 
@@ -345,15 +365,22 @@ def random_profile(seed: int) -> Profile:
         "slow_disk": luck.sometimes(50, 1 * S, 8 * S),
         "disk_failure": luck.sometimes(40, 3 * S, 15 * S),
         "clock_jump": luck.between(300 * MS, 2 * S) if jumps else 0,
-        "change": luck.sometimes(60, 500 * MS, 5 * S),
+        "change": luck.sometimes(75, 300 * MS, 4 * S),
     }
+    members = luck.among((3, 3, 3, 3, 5, 5, 2, 4, 7, 1))
+    pre_vote, check_quorum = luck.hit(75), luck.hit(75)
+    if not pre_vote and not check_quorum:
+        every["change"] = 0  # nobody then tells a leader of a higher term that a removed member may have come back with
     drawn = Profile(
-        members=luck.among((3, 3, 3, 3, 5, 5, 2, 4, 7, 1)),
+        members=members,
+        spares=luck.between(0, min(3, 7 - members)),
+        joint_percent=luck.between(0, 100),
+        least_voters=luck.between(1, 3),
         clients=luck.between(4, 10),
         readers=luck.between(1, 4),
         keys=luck.between(1, 4),
-        pre_vote=luck.hit(75),
-        check_quorum=luck.hit(75),
+        pre_vote=pre_vote,
+        check_quorum=check_quorum,
         promise_ns=0 if luck.hit(5) else 990 * MS,
         max_inflight_messages=luck.among((1, 4, 64, 256)),
         delay_max_ns=luck.between(100 * US, 10 * MS),
@@ -392,7 +419,6 @@ def random_profile(seed: int) -> Profile:
     # Leaders are cut off until their lease has run out, with readers that stay to the end.
     return dataclasses.replace(
         drawn,
-        members=luck.among((3, 3, 5)),
         readers=4,
         think_max_ns=luck.between(2 * MS, 8 * MS),
         partition_every_ns=luck.between(1 * S, 2 * S),

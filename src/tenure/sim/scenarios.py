@@ -98,6 +98,30 @@ _READ_INDEX = dataclasses.replace(
     isolate_percent=50,
     one_way_percent=50,
 )
+# Nothing is left to chance but who is elected and when; faults come by the clock.
+_STEADY = dataclasses.replace(
+    _OPEN,
+    partition_every_ns=0,
+    heartbeat_ticks=10,
+    delay_min_ns=1 * MS,
+    delay_max_ns=1 * MS,
+    sync_min_ns=200 * US,
+    sync_max_ns=200 * US,
+    apply_max_ns=0,
+    stray_percent=20,
+)
+
+
+def _first_leads(members: int) -> tuple[Fault, ...]:
+    """Whoever leads after two seconds hands over to member 1."""
+    return tuple(Fault(kind="transfer", at_ns=3 * S, member=member, other=1) for member in range(2, members + 1))
+
+
+def _cut(at_ns: int, member: int, other: int) -> Fault:
+    """Their link, for longer than it matters."""
+    return Fault(kind="partition", at_ns=at_ns, member=member, other=other, until_ns=9 * S)
+
+
 _DYING_LEADERS = dataclasses.replace(
     PROFILES["calm"],
     crash_every_ns=45 * S,
@@ -233,6 +257,74 @@ SCENARIOS: dict[str, Scenario] = {
             fault_min_ns=20 * MS,
             fault_max_ns=400 * MS,
         ),
+    ),
+    "H14": Scenario(
+        hazard="a single voter taken for this member",
+        idea="members are removed until one votes, also by joint configurations; who was cut off goes on reading",
+        profile=dataclasses.replace(
+            _READ_INDEX,
+            members=2,
+            spares=1,
+            change_every_ns=400 * MS,
+            joint_percent=60,
+            hold_ppm=0,
+            isolate_percent=60,
+            one_way_percent=20,
+        ),
+        breaks=(READ_INDEX,),
+    ),
+    "H15": Scenario(
+        hazard="a removed leader",
+        idea="a leader of four is removed and loses touch with two of the others before they have heard of it",
+        profile=dataclasses.replace(_STEADY, members=4),
+        faults=(
+            *_first_leads(4),
+            Fault.membership(5 * S, 1, "remove 1"),
+            *(_cut(5_002_300 * US, 1, other) for other in (3, 4)),
+        ),
+        operations=None,
+        until_ns=9 * S,
+    ),
+    "H16": Scenario(
+        hazard="a joint configuration",
+        idea="two of three are about to be replaced; they do not hear that the change is committed",
+        profile=dataclasses.replace(_STEADY, spares=2),
+        faults=(
+            *_first_leads(3),
+            Fault.membership(5 * S, 1, "add 4", "add 5", "remove 2", "remove 3", transition="explicit"),
+            *(_cut(5_002_100 * US, 1, other) for other in (2, 3)),
+        ),
+        operations=None,
+        until_ns=9 * S,
+    ),
+    "H17": Scenario(
+        hazard="two changes in a row leave no common majority",
+        idea="two members are added, one right after the other; the two old ones do not hear that this is committed",
+        profile=dataclasses.replace(_STEADY, spares=2),
+        faults=(
+            *_first_leads(3),
+            Fault.membership(5 * S, 1, "add 4"),
+            Fault.membership(5 * S + 1, 1, "add 5"),
+            *(_cut(5_002_100 * US, 1, other) for other in (2, 3)),
+        ),
+        operations=None,
+        until_ns=9 * S,
+    ),
+    "H18": Scenario(
+        hazard="acknowledgements of a member since removed and added again",
+        idea="the only member whose promises count is removed, loses its disk, and is added again without a memory",
+        profile=dataclasses.replace(_STEADY, election_ticks=40),
+        faults=(
+            *_first_leads(3),
+            Fault(kind="clock_failure", at_ns=5 * S, member=2, until_ns=6 * S),
+            Fault.membership(5_500 * MS, 1, "remove 3"),
+            _cut(5_530 * MS, 1, 3),
+            Fault(kind="wipe", at_ns=5_540 * MS, member=3, until_ns=5_550 * MS),
+            Fault.membership(5_560 * MS, 1, "add 3"),
+            _cut(5_600 * MS, 1, 2),
+        ),
+        operations=None,
+        until_ns=8 * S,
     ),
     "H19": Scenario(
         hazard="the role changes before the lease is withdrawn",

@@ -28,6 +28,8 @@ ABSENT = -(1 << 63)
 EVERYBODY = 0
 DIRECTIONS = ("both", "out", "in")
 DROPPED, DUPLICATED, HELD = 1, 2, 4
+CHANGES = ("add", "remove", "update", "add-learner")  # in the order of the core's ChangeKind
+TRANSITIONS = ("auto", "implicit", "explicit")
 KINDS: dict[str, int] = {name: number for number, name in OPERATIONS.items()}
 
 Record: TypeAlias = dict[str, int]
@@ -45,7 +47,7 @@ class Fault:
     What the fields mean depends on the kind: `other` is the other end of a cut link (0 = everybody) or the target of a
     transfer; `value` the length of a pause, the distance of a clock's jump, a coordinator's sleep, or what of a crashed
     member's unsynced writes survives; `rate_ppm` and `reading_ns` describe the clock from now on, or after a reboot
-    (`reading_ns` 0: the machine stays up).
+    (`reading_ns` 0: the machine stays up). A change of the membership is made by `Fault.membership`.
     """
 
     kind: str
@@ -58,6 +60,30 @@ class Fault:
     value: int = 0
     rate_ppm: int = 0
     reading_ns: int = 0
+
+    @classmethod
+    def membership(cls, at_ns: int, member: int, *changes: str, transition: str = "auto") -> Fault:
+        """An order to the leader: `"add 4"`, `"add-learner 4"`, `"remove 2"`; none leaves a joint configuration."""
+        value = 0
+        for number, change in enumerate(changes):
+            kind, _, id_ = change.partition(" ")
+            value |= ((CHANGES.index(kind) + 1) << 4 | int(id_)) << (8 * number)
+        direction = DIRECTIONS[TRANSITIONS.index(transition)]
+        return cls(kind="change", at_ns=at_ns, member=member, value=value, direction=direction)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What a change of the membership says."""
+        found, left = [], self.value
+        while left:
+            found.append(f"{CHANGES[(left >> 4 & 15) - 1]} {left & 15}")
+            left >>= 8
+        return tuple(found)
+
+    @property
+    def transition(self) -> str:
+        """And how it gets there."""
+        return TRANSITIONS[DIRECTIONS.index(self.direction)]
 
     def compiled(self) -> Record:
         """As the compiled simulator takes it."""
@@ -84,6 +110,8 @@ class Fault:
         text = f"{milliseconds(self.at_ns - START_NS)}: {self.kind} of member {self.member}"
         if self.kind in ("partition", "transfer"):
             text += f", other {self.other or 'everybody'}, {self.direction}"
+        if self.kind == "change":
+            text += f": {', '.join(self.changes) or 'leave the joint configuration'} ({self.transition})"
         if self.until_ns:
             text += f", for {milliseconds(self.until_ns - self.at_ns)}"
         if self.kind in ("pause", "clock_jump", "late_extension"):
@@ -133,8 +161,8 @@ class Call:
 class Fate:
     """What befell the first message of a type that left on a link at this time or later.
 
-    `what` adds up what did: `DROPPED`, `DUPLICATED`, `HELD` (back, for `held_ns` more than the usual delay). Of several that
-    leave at that very instant it is number `nth`, from 0.
+    `what` adds up what did: `DROPPED`, `DUPLICATED`, `HELD` (back, for `held_ns` more than the usual delay). Of several
+    that leave at that very instant it is number `nth`, from 0.
     """
 
     at_ns: int
