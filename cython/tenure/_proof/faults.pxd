@@ -3,4 +3,4 @@
 from tenure._proof.world cimport Event, World
 
 cdef void faults_begin(World* w) noexcept nogil
-cdef void fault_event(World* w, Event* event) noexcept nogil       # EV_FAULT, EV_RESUME, EV_RESTART, EV_THAW
+cdef void fault_event(World* w, Event* event) noexcept nogil       # EV_FAULT

@@ -1,36 +1,24 @@
-"""Faults choose the leader of the highest term more often than chance would, because that is where leases are at stake.
-A fault's end is always scheduled with its beginning, so that no run is left without a working cluster for good."""
+"""Deciding what goes wrong next. Faults choose the leader of the highest term more often than chance would, because that is
+where leases are at stake. A decision is a `Fault` with nothing left open; in a replay the recorded ones come at their times.
+
+A clock that jumps forward breaks the bound on rates that leases rest on, unless it is a leader's, or the jump stays within
+what the rates leave of the bound: `clock_jump_max_ns`, once in a promise's time.
+"""
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memset
 
-from tenure._proof.host cimport (
-    host_capture_extension,
-    host_crash,
-    host_forget_leader,
-    host_pause,
-    host_restart_ticks,
-    host_resume,
-    host_start,
-    host_step_down,
-    host_transfer,
-)
-from tenure._proof.network cimport network_block
+from tenure._proof.changes cimport changes_decide
+from tenure._proof.harm cimport harm_do
 from tenure._proof.raft.types cimport LEADER
 from tenure._proof.world cimport (
-    COUNT_APPLY_STALLS,
-    COUNT_CLOCK_FAULTS,
-    COUNT_DISK_STALLS,
-    COUNT_PARTITIONS,
     EV_FAULT,
-    EV_RESTART,
-    EV_RESUME,
-    EV_THAW,
-    FAULT_APPLY_STALL,
+    FAULT_CHANGE,
     FAULT_CLOCK_FAILURE,
-    FAULT_CLOCK_FREEZE,
+    FAULT_CLOCK_JUMP,
     FAULT_CLOCK_RATE,
     FAULT_CRASH,
-    FAULT_DISK_STALL,
+    FAULT_DISK_FAILURE,
     FAULT_FORGET,
     FAULT_KINDS,
     FAULT_LATE_EXTENSION,
@@ -38,44 +26,24 @@ from tenure._proof.world cimport (
     FAULT_PAUSE,
     FAULT_STEP_DOWN,
     FAULT_TRANSFER,
-    TRACE_FAULT,
+    FAULT_WIPE,
     Event,
+    Fault,
     Member,
     World,
-    clock_change,
-    count,
     random_below,
     random_between,
+    random_next,
     world_schedule,
-    world_trace,
 )
-
-
-cdef int64_t drawn_rate(World* w) noexcept nogil:
-    """Every rate between the bounds; the bounds themselves one time in three."""
-    cdef int64_t bound = w.profile.clock_rate_max_ppm
-    cdef int64_t draw = random_below(w, 6)
-    if draw == 0:
-        return bound
-    if draw == 1:
-        return -bound
-    return random_between(w, -bound, bound)
-
-
-cdef void set_clock(World* w, Member* m) noexcept nogil:
-    """A machine's boot: its clock starts somewhere, at its own rate."""
-    m.clock.base_true_ns = w.now_ns
-    m.clock.base_local_ns = 1 + random_below(w, w.profile.clock_offset_max_ns)
-    m.clock.rate_ppm = drawn_rate(w)
-    m.clock.frozen = False
-    m.clock.unreadable_until_ns = 0
 
 
 cdef void faults_begin(World* w) noexcept nogil:
     cdef int32_t i
-    for i in range(w.count):
-        set_clock(w, &w.members[i])
-        host_start(w, &w.members[i])
+    if w.scripted:
+        for i in range(<int32_t>w.faults.size):
+            world_schedule(w, w.faults.data[i].at_ns, EV_FAULT, 0).a = i
+        return
     for i in range(FAULT_KINDS):
         next_fault(w, i)
 
@@ -83,7 +51,22 @@ cdef void faults_begin(World* w) noexcept nogil:
 cdef void next_fault(World* w, int32_t kind) noexcept nogil:
     cdef int64_t every = w.profile.every_ns[kind]
     if every > 0:
-        world_schedule(w, w.now_ns + every // 2 + random_below(w, every), EV_FAULT, kind)
+        world_schedule(w, w.now_ns + every // 2 + random_below(&w.faults_chance, every), EV_FAULT, 0).a = kind
+
+
+cdef void fault_event(World* w, Event* event) noexcept nogil:
+    cdef Fault fault
+    if w.scripted:
+        harm_do(w, &w.faults.data[event.a])
+        return
+    memset(&fault, 0, sizeof(fault))
+    fault.at_ns = fault.from_ns = w.now_ns
+    fault.kind = <int32_t>event.a
+    if decide(w, &fault):
+        if w.recording and not w.faults.push(fault):
+            w.no_memory = True
+        harm_do(w, &fault)
+    next_fault(w, fault.kind)
 
 
 cdef Member* current_leader(World* w) noexcept nogil:
@@ -96,131 +79,129 @@ cdef Member* current_leader(World* w) noexcept nogil:
     return best
 
 
-cdef Member* victim(World* w) noexcept nogil:
-    cdef Member* leader = current_leader(w)
+cdef Member* victim(World* w, Member* leader) noexcept nogil:
+    cdef uint64_t* chance = &w.faults_chance
     cdef Member* m
-    if leader != NULL and random_below(w, 100) < w.profile.leader_bias_percent:
+    if leader != NULL and random_below(chance, 100) < w.profile.leader_bias_percent:
         return leader
-    m = &w.members[random_below(w, w.count)]
-    if m == leader and random_below(w, 100) < -w.profile.leader_bias_percent:
-        return &w.members[(m.at + 1 + random_below(w, w.count - 1)) % w.count] if w.count > 1 else m
+    m = &w.members[random_below(chance, w.count)]
+    if m == leader and random_below(chance, 100) < -w.profile.leader_bias_percent:
+        return &w.members[anybody_else(w, m)]
     return m
+
+
+cdef int32_t anybody_else(World* w, const Member* m) noexcept nogil:
+    if w.count < 2:
+        return m.at
+    return (m.at + 1 + <int32_t>random_below(&w.faults_chance, w.count - 1)) % w.count
 
 
 cdef int64_t duration(World* w) noexcept nogil:
     """Short ones as often as long ones."""
     cdef int64_t most = w.profile.fault_max_ns
-    if random_below(w, 2):
+    if random_below(&w.faults_chance, 2):
         most = w.profile.fault_min_ns + (most - w.profile.fault_min_ns) // 8
-    return random_between(w, w.profile.fault_min_ns, most)
+    return random_between(&w.faults_chance, w.profile.fault_min_ns, most)
 
 
-cdef void isolate(World* w, const Member* m, int64_t from_ns, int64_t until_ns, int32_t direction) noexcept nogil:
-    """direction: 0 both, 1 nothing leaves, 2 nothing arrives."""
-    cdef int32_t i
-    for i in range(w.count):
-        if direction != 2:
-            network_block(w, m.at, i, from_ns, until_ns)
-        if direction != 1:
-            network_block(w, i, m.at, from_ns, until_ns)
+cdef int64_t drawn_rate(World* w) noexcept nogil:
+    """Every rate between the bounds; the bounds themselves one time in three."""
+    cdef int64_t bound = w.profile.clock_rate_max_ppm
+    cdef int64_t draw = random_below(&w.faults_chance, 6)
+    if draw == 0:
+        return bound
+    if draw == 1:
+        return -bound
+    return random_between(&w.faults_chance, -bound, bound)
 
 
-cdef void partition(World* w) noexcept nogil:
-    cdef Member* m = victim(w)
-    cdef int64_t until = w.now_ns + duration(w)
-    cdef int32_t direction = 0, other
-    count(w, COUNT_PARTITIONS)
-    if random_below(w, 100) < w.profile.one_way_percent:
-        direction = 1 + <int32_t>random_below(w, 2)
-    if random_below(w, 100) < w.profile.isolate_percent:
-        isolate(w, m, w.now_ns, until, direction)
-        return
-    other = (m.at + 1 + <int32_t>random_below(w, w.count - 1)) % w.count     # one link only
-    if direction != 2:
-        network_block(w, m.at, other, w.now_ns, until)
-    if direction != 1:
-        network_block(w, other, m.at, w.now_ns, until)
+cdef void decide_partition(World* w, Fault* fault, const Member* m) noexcept nogil:
+    if random_below(&w.faults_chance, 100) < w.profile.one_way_percent:
+        fault.direction = 1 + <int32_t>random_below(&w.faults_chance, 2)
+    fault.other = anybody_else(w, m)    # one link only
+    if random_below(&w.faults_chance, 100) < w.profile.isolate_percent:
+        fault.other = -1
 
 
-cdef void inject(World* w, int32_t kind) noexcept nogil:
-    cdef Member* m = victim(w)
-    cdef Member* leader
-    cdef int64_t until
-    world_trace(w, TRACE_FAULT, m, kind, 0)
-    if kind == FAULT_PARTITION:
-        partition(w)
-    elif kind == FAULT_PAUSE:
-        if m.alive and not m.paused:
-            host_pause(w, m)
-            until = w.now_ns + random_between(w, w.profile.pause_min_ns, w.profile.pause_max_ns)
-            world_schedule(w, until, EV_RESUME, m.at).incarnation = m.incarnation
-            if random_below(w, 100) < w.profile.pause_isolates_percent:
-                # what was on its way waits in the socket; what comes later is lost, until a while after the resume
-                isolate(w, m, w.now_ns + random_below(w, 200000000), until + random_below(w, 500000000), 0)
-    elif kind == FAULT_CRASH:
-        if m.alive:
-            host_crash(w, m)
-            world_schedule(
-                w, w.now_ns + random_between(w, w.profile.down_min_ns, w.profile.down_max_ns), EV_RESTART, m.at)
-    elif kind == FAULT_DISK_STALL:
-        count(w, COUNT_DISK_STALLS)
-        m.disk_stalled_until_ns = w.now_ns + duration(w)
-    elif kind == FAULT_APPLY_STALL:
-        count(w, COUNT_APPLY_STALLS)
-        m.apply_stalled_until_ns = w.now_ns + duration(w)
-    elif kind == FAULT_CLOCK_FAILURE:
-        count(w, COUNT_CLOCK_FAULTS)
-        m.clock.unreadable_until_ns = w.now_ns + random_between(w, w.profile.pause_min_ns, w.profile.pause_max_ns)
-    elif kind == FAULT_CLOCK_FREEZE:
-        if not m.clock.frozen:
-            count(w, COUNT_CLOCK_FAULTS)
-            until = w.now_ns + duration(w)
-            clock_change(w, m, m.clock.rate_ppm, True)
-            m.tick_epoch += 1
-            if w.profile.freeze_isolates:
-                isolate(w, m, w.now_ns, until, 0)
-            world_schedule(w, until, EV_THAW, m.at)
-    elif kind == FAULT_CLOCK_RATE:
-        if not m.clock.frozen:
-            clock_change(w, m, drawn_rate(w), False)
-            host_restart_ticks(w, m)
-    elif kind == FAULT_TRANSFER:
-        leader = current_leader(w)
-        if leader != NULL and w.count > 1:
-            host_transfer(w, leader, <uint64_t>(leader.at + 1 + random_below(w, w.count - 1)) % <uint64_t>w.count + 1)
-    elif kind == FAULT_STEP_DOWN:
-        leader = current_leader(w)
-        if leader != NULL:
-            host_step_down(w, leader)
-    elif kind == FAULT_FORGET:
-        host_forget_leader(w, &w.members[random_below(w, w.count)])
-    elif kind == FAULT_LATE_EXTENSION:
-        leader = current_leader(w)
-        if leader != NULL:
-            host_capture_extension(w, leader)
+cdef void decide_pause(World* w, Fault* fault) noexcept nogil:
+    fault.value = random_between(&w.faults_chance, w.profile.pause_min_ns, w.profile.pause_max_ns)
+    fault.until_ns = 0
+    if random_below(&w.faults_chance, 100) < w.profile.pause_isolates_percent:
+        fault.from_ns = w.now_ns + random_below(&w.faults_chance, 200000000)
+        fault.until_ns = w.now_ns + fault.value + random_below(&w.faults_chance, 500000000)
 
 
-cdef void restart(World* w, Member* m) noexcept nogil:
-    if m.alive:
-        return
-    if random_below(w, 2):
-        set_clock(w, m)     # the machine was rebooted: another clock
-    host_start(w, m)
+cdef void decide_crash(World* w, Fault* fault) noexcept nogil:
+    fault.until_ns = w.now_ns + random_between(&w.faults_chance, w.profile.down_min_ns, w.profile.down_max_ns)
+    fault.value = <int64_t>(random_next(&w.faults_chance) >> 1)
+    if random_below(&w.faults_chance, 2):
+        fault.reading_ns = 1 + random_below(&w.faults_chance, w.profile.clock_offset_max_ns)
+        fault.rate_ppm = drawn_rate(w)
 
 
-cdef void fault_event(World* w, Event* event) noexcept nogil:
-    cdef Member* m
-    if event.kind == EV_FAULT:
-        inject(w, event.member)
-        next_fault(w, event.member)
-        return
-    m = &w.members[event.member]
-    if event.kind == EV_RESUME:
-        if event.incarnation == m.incarnation:
-            host_resume(w, m)
-    elif event.kind == EV_RESTART:
-        restart(w, m)
-    elif event.kind == EV_THAW:
-        if m.clock.frozen:
-            clock_change(w, m, m.clock.rate_ppm, False)
-            host_restart_ticks(w, m)
+cdef bint decide_transfer(World* w, Fault* fault, const Member* leader) noexcept nogil:
+    if leader == NULL or w.count < 2:
+        return False
+    fault.member = leader.at
+    fault.other = anybody_else(w, leader)
+    fault.until_ns = 0
+    if random_below(&w.faults_chance, 100) < w.profile.transfer_cut_percent:
+        # The target becomes unreachable while it is being asked, or right after.
+        fault.direction = <int32_t>random_below(&w.faults_chance, 3)
+        fault.from_ns = w.now_ns + random_below(&w.faults_chance, 2 * w.profile.delay_max_ns)
+        fault.until_ns = w.now_ns + duration(w)
+    return True
+
+
+cdef bint decide_jump(World* w, Fault* fault, const Member* m) noexcept nogil:
+    fault.value = random_below(&w.faults_chance, w.profile.clock_jump_max_ns)
+    if m.alive and m.raft.role == LEADER and w.profile.clock_jump_leader_max_ns:
+        fault.value = random_below(&w.faults_chance, w.profile.clock_jump_leader_max_ns)
+    elif m.jumped_ns != 0 and w.now_ns - m.jumped_ns < 2 * w.profile.promise_ns:
+        return False
+    return fault.value > 0
+
+
+cdef bint decide_change(World* w, Fault* fault, const Member* leader) noexcept nogil:
+    if leader == NULL:
+        return False
+    fault.member = leader.at
+    fault.until_ns = 0
+    return changes_decide(w, fault, &leader.raft.configuration)
+
+
+cdef bint decide(World* w, Fault* fault) noexcept nogil:
+    """Fill in the rest of a fault of this kind. False: not now."""
+    cdef Member* leader = current_leader(w)
+    cdef Member* m = victim(w, leader)
+    fault.member = m.at
+    fault.other = -1
+    fault.until_ns = w.now_ns + duration(w)
+    if fault.kind == FAULT_PARTITION:
+        decide_partition(w, fault, m)
+    elif fault.kind == FAULT_PAUSE:
+        decide_pause(w, fault)
+    elif fault.kind == FAULT_CRASH:
+        decide_crash(w, fault)
+    elif fault.kind == FAULT_DISK_FAILURE:
+        fault.until_ns = w.now_ns + random_between(&w.faults_chance, w.profile.down_min_ns, w.profile.down_max_ns)
+    elif fault.kind == FAULT_CLOCK_FAILURE:
+        fault.until_ns = w.now_ns + random_between(&w.faults_chance, w.profile.pause_min_ns, w.profile.pause_max_ns)
+    elif fault.kind == FAULT_CLOCK_RATE:
+        fault.rate_ppm = drawn_rate(w)
+    elif fault.kind == FAULT_CLOCK_JUMP:
+        return decide_jump(w, fault, m)
+    elif fault.kind == FAULT_TRANSFER:
+        return decide_transfer(w, fault, leader)
+    elif fault.kind == FAULT_STEP_DOWN or fault.kind == FAULT_LATE_EXTENSION:
+        if leader == NULL:
+            return False
+        fault.member = leader.at
+        fault.value = random_below(&w.faults_chance, w.profile.late_extension_max_ns)
+    elif fault.kind == FAULT_FORGET:
+        fault.member = <int32_t>random_below(&w.faults_chance, w.count)
+    elif fault.kind == FAULT_CHANGE:
+        return decide_change(w, fault, leader)
+    elif fault.kind == FAULT_WIPE:
+        return False
+    return True

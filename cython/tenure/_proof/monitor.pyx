@@ -7,6 +7,7 @@ Leases (the contract's three, at every true instant):
 What a reader does with them: a read is served from a lease only where 3 holds.
 Raft: one leader a term; every member commits and applies the same entries in the same order; a new leader has every entry
 known to be committed; a leader commits only what a majority has on disk; a member's promise never shrinks.
+A ReadIndex read is answered with an index that covers what anybody had applied when it was asked for.
 Rule 6: while leases are asked for, no message carries a commit index above its sender's applied index.
 
 The monitor sees all members at once, their disks and true time, which no member can. It never steers the run: with the
@@ -19,12 +20,15 @@ from libc.string cimport memcpy, memset
 from tenure._core.lease cimport lease_expiry_ns, lease_valid
 from tenure._proof.raft.raft cimport raft_last_index
 from tenure._proof.raft.state cimport Raft
-from tenure._proof.raft.types cimport LEADER, OK, Entry, Message
+from tenure._proof.raft.types cimport ENTRY_NORMAL, LEADER, MSG_TIMEOUT_NOW, OK, Configuration, Entry, Message, Snapshot
 from tenure._proof.world cimport (
+    COUNT_CHANGES,
     COUNT_COMMITTED,
     COUNT_ELECTIONS,
+    COUNT_LATE_TIMEOUT_NOW,
     COUNT_LEASE_SPANS,
     COUNT_RATE_ALARMS,
+    COUNT_TRANSFERS,
     COUNT_TRANSFERS_ABORTED,
     COUNT_TRANSFERS_DONE,
     TRACE_COMMIT,
@@ -74,7 +78,7 @@ cdef void violate(World* w, int kind, const Member* m, uint64_t other, uint64_t 
 
 cdef uint64_t command_operation(const Entry* entry) noexcept nogil:
     cdef Command command
-    if entry.data == NULL or entry.data.size != sizeof(Command):
+    if entry.kind != 0 or entry.data == NULL or entry.data.size < sizeof(Command):
         return 0
     memcpy(&command, entry.data.bytes(), sizeof(Command))
     return <uint64_t>command.operation
@@ -98,7 +102,8 @@ cdef void monitor_commit(World* w, Member* m) noexcept nogil:
     cdef const Entry* entry
     cdef Committed record
     cdef uint64_t index, operation
-    for index in range(m.seen_committed + 1, r.log.committed + 1):
+    # What lies at or below the offset came with a snapshot, which monitor_install compared.
+    for index in range(max(m.seen_committed, r.log.offset) + 1, r.log.committed + 1):
         entry = entry_at(r, index)
         if entry == NULL:
             violate(w, VIOLATION_LOG_ORDER, m, 0, index, r.log.committed)
@@ -125,20 +130,29 @@ cdef void monitor_commit(World* w, Member* m) noexcept nogil:
     world_trace(w, TRACE_COMMIT, m, <int64_t>r.log.committed, <int64_t>m.seen_committed)
 
 
+cdef bint majority_holds(const World* w, const uint64_t* voters, int32_t voters_count, uint64_t index, uint64_t term) noexcept nogil:
+    """Whether the disks of a majority of them hold the entry; none hold it where there are no voters."""
+    cdef const Member* one
+    cdef int32_t i, holders = 0
+    for i in range(voters_count):
+        one = &w.members[voters[i] - 1]
+        if index <= one.durable_offset:
+            holders += 1
+        elif index - one.durable_offset <= one.durable.size:
+            holders += one.durable.data[index - one.durable_offset - 1].term == term
+    return voters_count == 0 or 2 * holders > voters_count
+
+
 cdef void monitor_stability(World* w, Member* m) noexcept nogil:
-    """A leader moved its commit index: a majority of disks must hold the entry."""
+    """A leader moved its commit index: a majority of disks must hold the entry, of both halves when joint."""
+    cdef const Configuration* c = &m.raft.configuration
     cdef uint64_t index = m.raft.log.committed
     cdef const Entry* entry = entry_at(m.raft, index)
-    cdef const Member* other
-    cdef int32_t i, holders = 0
     if entry == NULL:
         return
-    for i in range(w.count):
-        other = &w.members[i]
-        if index <= other.durable.size and other.durable.data[index - 1].term == entry.term:
-            holders += 1
-    if 2 * holders <= w.count:
-        violate(w, VIOLATION_COMMIT_NOT_STABLE, m, 0, index, <uint64_t>holders)
+    if not (majority_holds(w, c.voters, c.voters_count, index, entry.term)
+            and majority_holds(w, c.outgoing, c.outgoing_count, index, entry.term)):
+        violate(w, VIOLATION_COMMIT_NOT_STABLE, m, 0, index, entry.term)
 
 
 cdef void monitor_new_leader(World* w, Member* m) noexcept nogil:
@@ -154,23 +168,41 @@ cdef void monitor_new_leader(World* w, Member* m) noexcept nogil:
     if w.leaders.data[r.term] != 0 and w.leaders.data[r.term] != m.id:
         violate(w, VIOLATION_ELECTION_SAFETY, m, w.leaders.data[r.term], r.term, 0)
     w.leaders.data[r.term] = m.id
+    end_transfers(w, m)
     # A leader of a stale term may come late: it owes only what was committed in terms below its own.
     while last > 0 and w.committed.data[last - 1].leader_term >= r.term:
         last -= 1
-    if last > 0:
+    if last > r.log.offset:
         entry = entry_at(r, last)
         if entry == NULL or entry.term != w.committed.data[last - 1].term:
             violate(w, VIOLATION_LEADER_COMPLETENESS, m, 0, last, w.committed.data[last - 1].term)
 
 
-cdef void monitor_transfer(World* w, Member* m) noexcept nogil:
-    """A transfer ends with this member's leadership, or is given up."""
-    if m.raft.role != LEADER:
+cdef void monitor_step(World* w, const Member* m, const Message* message) noexcept nogil:
+    if message.type == MSG_TIMEOUT_NOW and message.term < m.raft.term:
+        count(w, COUNT_LATE_TIMEOUT_NOW)
+
+
+cdef void end_transfer(World* w, Member* m, bint done) noexcept nogil:
+    if m.transferring:
         m.transferring = False
-        count(w, COUNT_TRANSFERS_DONE)
-    elif m.raft.transferee == 0 or m.raft.term != m.transfer_term:
-        m.transferring = False
-        count(w, COUNT_TRANSFERS_ABORTED)
+        count(w, COUNT_TRANSFERS_DONE if done else COUNT_TRANSFERS_ABORTED)
+
+
+cdef void monitor_transfer(World* w, Member* m, uint64_t target) noexcept nogil:
+    count(w, COUNT_TRANSFERS)
+    end_transfer(w, m, False)
+    m.transferring = True
+    m.transfer_term = m.raft.term
+    m.transfer_target = target
+
+
+cdef void end_transfers(World* w, const Member* leader) noexcept nogil:
+    """A transfer ends with the next leader: its target, or somebody else, the one who began it included."""
+    cdef int32_t i
+    for i in range(w.count):
+        if w.members[i].transferring and leader.raft.term > w.members[i].transfer_term:
+            end_transfer(w, &w.members[i], w.members[i].transfer_target == leader.id)
 
 
 cdef void monitor_member(World* w, Member* m) noexcept nogil:
@@ -191,12 +223,14 @@ cdef void monitor_member(World* w, Member* m) noexcept nogil:
         if r.role == LEADER:
             monitor_stability(w, m)
         m.seen_committed = r.log.committed
-    if not (r.log.offset <= r.log.applied <= r.log.applying <= r.log.committed <= raft_last_index(r)):
+    if not (r.log.applied <= r.log.applying <= r.log.committed <= raft_last_index(r) and r.log.offset <= r.log.committed):
+        violate(w, VIOLATION_LOG_ORDER, m, 0, r.log.applied, r.log.committed)
+    if r.log.applied < r.log.offset and r.log.pending_snapshot == NULL and r.log.installing == 0:
         violate(w, VIOLATION_LOG_ORDER, m, 0, r.log.applied, r.log.committed)
     if r.promise_until_ns < m.seen_promise_ns:
         violate(w, VIOLATION_PROMISE, m, 0, <uint64_t>m.seen_promise_ns, <uint64_t>r.promise_until_ns)
-    if m.transferring:
-        monitor_transfer(w, m)
+    if m.transferring and r.role == LEADER and r.transferee == 0:
+        end_transfer(w, m, False)
     w.counters[<int>COUNT_RATE_ALARMS] += <int64_t>(r.rate_alarms - m.seen_rate_alarms)
     m.seen_rate_alarms = r.rate_alarms
     m.seen_promise_ns = r.promise_until_ns
@@ -205,14 +239,14 @@ cdef void monitor_member(World* w, Member* m) noexcept nogil:
 
 
 cdef void monitor_restart(World* w, Member* m) noexcept nogil:
-    m.seen_committed = 0
+    m.seen_committed = 0 if m.snapshot == NULL else m.snapshot.index
     m.seen_role = 0
     m.seen_term = 0
     m.seen_leader_term = 0
     m.seen_promise_ns = 0
     m.seen_rate_alarms = 0
     m.seen_valid = False
-    m.transferring = False
+    end_transfer(w, m, False)
 
 
 cdef void monitor_apply(World* w, Member* m, const Entry* entry) noexcept nogil:
@@ -223,6 +257,17 @@ cdef void monitor_apply(World* w, Member* m, const Entry* entry) noexcept nogil:
     if (w.committed.data[index - 1].term != entry.term
             or w.committed.data[index - 1].operation != <int64_t>command_operation(entry)):
         violate(w, VIOLATION_STATE_MACHINE, m, 0, index, entry.term)
+    if index > w.max_applied:
+        w.max_applied = index
+    if entry.kind != ENTRY_NORMAL and index > w.max_changed:
+        w.max_changed = index
+        count(w, COUNT_CHANGES)
+
+
+cdef void monitor_install(World* w, Member* m, const Snapshot* snapshot) noexcept nogil:
+    cdef uint64_t index = snapshot.index
+    if index == 0 or index > w.committed.size or w.committed.data[index - 1].term != snapshot.term:
+        violate(w, VIOLATION_STATE_MACHINE, m, 0, index, snapshot.term)
     if index > w.max_applied:
         w.max_applied = index
 

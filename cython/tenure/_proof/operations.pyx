@@ -1,7 +1,7 @@
 """An operation is opened when its client calls, and finished once: by an answer, or by the client's own patience. An
 unknown outcome stays unknown: it is never folded into a failure, which is a claim that nothing happened or ever will."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from tenure._proof.world cimport (
@@ -10,6 +10,7 @@ from tenure._proof.world cimport (
     COUNT_OPERATIONS,
     COUNT_UNKNOWN,
     EV_REPLY,
+    OP_GET,
     STATUS_FAIL,
     STATUS_OK,
     STATUS_UNKNOWN,
@@ -26,16 +27,18 @@ from tenure._proof.world cimport (
 )
 
 
-cdef int64_t operation_open(World* w, int32_t client) noexcept nogil:
+cdef int64_t operation_open(World* w, int32_t client, uint64_t chance) noexcept nogil:
     cdef Row row
     memset(&row, 0, sizeof(row))
     row.client = client
     row.call_ns = w.now_ns
     row.status = STATUS_UNKNOWN
+    row.chance = chance
     if not w.history.push(row):
         w.no_memory = True
         return 0
     w.clients.data[client].operation = <int64_t>w.history.size
+    w.clients.data[client].attempts = 1
     w.operations_open += 1
     count(w, COUNT_OPERATIONS)
     return <int64_t>w.history.size
@@ -43,13 +46,15 @@ cdef int64_t operation_open(World* w, int32_t client) noexcept nogil:
 
 cdef void operation_answer(World* w, const Member* m, int64_t operation, uint8_t status, int64_t out) noexcept nogil:
     cdef Event* event
+    cdef uint64_t* chance
     if operation <= 0 or <size_t>operation > w.history.size:
         return
+    chance = &w.history.data[operation - 1].chance
     w.history.data[operation - 1].member = <int64_t>m.id
-    if random_hit(w, w.profile.reply_drop_ppm):
+    if random_hit(chance, w.profile.reply_drop_ppm):
         return
     event = world_schedule(
-        w, w.now_ns + random_below(w, w.profile.client_delay_max_ns), EV_REPLY,
+        w, w.now_ns + random_below(chance, w.profile.client_delay_max_ns), EV_REPLY,
         <int32_t>w.history.data[operation - 1].client)
     event.a = operation
     event.b = out
@@ -71,6 +76,8 @@ cdef bint operation_finish(World* w, int32_t client, int64_t operation, uint8_t 
     if status == STATUS_OK:
         count(w, COUNT_OK)
         w.finished_ns = w.now_ns
+        if row.kind != OP_GET:
+            w.written_ns = w.now_ns
     elif status == STATUS_FAIL:
         count(w, COUNT_FAILED)
     else:

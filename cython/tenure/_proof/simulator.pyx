@@ -11,6 +11,7 @@ from libc.string cimport memset
 from tenure._core.vec cimport Vec
 from tenure._proof.clients cimport client_event, clients_begin
 from tenure._proof.faults cimport fault_event, faults_begin
+from tenure._proof.harm cimport harm_begin, harm_end
 from tenure._proof.host cimport host_crash, host_event, host_stop
 from tenure._proof.linearizability cimport (
     Checker,
@@ -22,9 +23,13 @@ from tenure._proof.linearizability cimport (
     word_absent,
 )
 from tenure._proof.monitor cimport monitor_leases, violate
+from tenure._proof.network cimport network_take_fates
 from tenure._proof.raft.types cimport OK
+from tenure._proof.requests cimport requests_serve
 from tenure._proof.world cimport (
     COUNT_EVENTS,
+    COUNT_MESSAGES,
+    EV_CALL,
     EV_DELIVER,
     EV_FAULT,
     EV_REPLY,
@@ -33,7 +38,9 @@ from tenure._proof.world cimport (
     EV_START,
     EV_THAW,
     EV_TIMEOUT,
+    FAULT_KINDS,
     MAX_SIM_MEMBERS,
+    MESSAGE_TYPES,
     OP_CAS,
     OP_DEL,
     OP_GET,
@@ -53,13 +60,20 @@ from tenure._proof.world cimport (
     TRACE_SEND,
     TRACE_VIOLATION,
     VIOLATION_LIVENESS,
+    VIOLATION_WRITE_LIVENESS,
+    Call,
+    Client,
     Event,
+    Fate,
+    Fault,
+    Input,
     ProfileC,
     Row,
     Trace,
     Violation,
     World,
     absent,
+    clock_now,
     count,
     message_free,
     world_free,
@@ -74,6 +88,8 @@ COUNTERS = (
     "restarts_in_promise", "lost_writes", "pauses", "partitions", "messages", "dropped", "duplicated", "held",
     "disk_stalls", "apply_stalls", "clock_faults", "transfers", "transfers_done", "transfers_aborted", "step_downs",
     "forgets", "late_extensions", "late_extensions_refused", "committed", "rate_alarms",
+    "disk_failures", "disk_step_downs", "clock_jumps", "retries", "duplicates_refused", "snapshots", "snapshots_installed",
+    "late_timeout_now", "changes",
 )
 VIOLATIONS = {
     1: "two members hold a valid lease",
@@ -89,14 +105,20 @@ VIOLATIONS = {
     11: "no operation ended well for too long",
     12: "a promise shrank",
     13: "a lease read is served where not everything applied elsewhere is applied",
+    14: "a read is confirmed at an index below what was applied before it",
+    15: "no write ended well for too long",
 }
 FAULTS = (
     "partition", "pause", "crash", "disk stall", "apply stall", "clock failure", "clock freeze", "clock rate", "transfer",
-    "step down", "forget leader", "late extension",
+    "step down", "forget leader", "late extension", "slow disk", "disk failure", "clock jump", "change", "wipe",
 )
 MESSAGES = (
     "?", "App", "AppResp", "Heartbeat", "HeartbeatResp", "PreVote", "PreVoteResp", "Vote", "VoteResp", "Snap", "TimeoutNow",
     "ReadIndex", "ReadIndexResp",
+)
+INPUTS = (
+    "start", "step", "tick", "ready", "appended", "applied", "propose", "read", "transfer", "step-down", "forget", "stop",
+    "note", "compact", "report", "change", "end",
 )
 ROLES = ("follower", "pre-candidate", "candidate", "leader")
 OPERATIONS = {OP_SET: "set", OP_GET: "get", OP_INCR: "incr", OP_CAS: "cas", OP_DEL: "del"}
@@ -104,12 +126,18 @@ STATUSES = ("ok", "fail", "unknown")
 VIAS = ("log", "lease", "read_index")
 
 
+def _place_of_fate(fate: dict) -> tuple:
+    return fate["from_"], fate["to"], fate["type"], fate["at_ns"], fate["nth"]
+
+
 cdef void handle(World* w, Event* event) noexcept nogil:
     cdef int kind = event.kind
-    if kind == EV_START or kind == EV_REPLY or kind == EV_TIMEOUT:
+    if kind == EV_START or kind == EV_CALL or kind == EV_REPLY or kind == EV_TIMEOUT:
         client_event(w, event)
-    elif kind == EV_FAULT or kind == EV_RESUME or kind == EV_RESTART or kind == EV_THAW:
+    elif kind == EV_FAULT:
         fault_event(w, event)
+    elif kind == EV_RESUME or kind == EV_RESTART or kind == EV_THAW:
+        harm_end(w, event)
     else:
         host_event(w, &w.members[event.member], event)
 
@@ -119,7 +147,7 @@ cdef void bury_failed(World* w) noexcept nogil:
     cdef int32_t i
     for i in range(w.count):
         if w.members[i].alive and w.members[i].raft.failed != OK:
-            host_crash(w, &w.members[i])
+            host_crash(w, &w.members[i], 0)
             world_schedule(w, w.now_ns + w.profile.down_min_ns, EV_RESTART, i)
 
 
@@ -142,6 +170,9 @@ cdef void loop(World* w, int64_t until_ns) noexcept nogil:
         monitor_leases(w)
         if w.now_ns - w.finished_ns > w.profile.liveness_ns:
             violate(w, VIOLATION_LIVENESS, NULL, 0, <uint64_t>w.finished_ns, 0)
+            return
+        if w.profile.write_liveness_ns and w.now_ns - w.written_ns > w.profile.write_liveness_ns:
+            violate(w, VIOLATION_WRITE_LIVENESS, NULL, 0, <uint64_t>w.written_ns, 0)
             return
 
 
@@ -179,10 +210,11 @@ cdef class Simulator:
     cdef World* world
     cdef bint begun
 
-    def __cinit__(self, uint64_t seed, dict profile, uint64_t guards_off=0, bint monitoring=True, bint tracing=False):
+    def __cinit__(self, uint64_t seed, dict profile, uint64_t guards_off=0, bint monitoring=True, bint tracing=False,
+                  bint recording=False, tuple replay=None, list script=None):
         cdef ProfileC fields = profile
-        if not 1 <= fields.members <= MAX_SIM_MEMBERS:
-            raise ValueError(f"members must be 1..{MAX_SIM_MEMBERS}")
+        if fields.members < 1 or fields.spares < 0 or fields.members + fields.spares > MAX_SIM_MEMBERS:
+            raise ValueError(f"members and spares must be 1..{MAX_SIM_MEMBERS} together, one member at least")
         if fields.clients < 1 or fields.keys < 1 or fields.epoch_operations < 1 or fields.tick_ns < 1:
             raise ValueError("clients, keys, epoch_operations and tick_ns must be positive")
         if not -1000000 < fields.clock_rate_max_ppm < 1000000:
@@ -192,6 +224,77 @@ cdef class Simulator:
             raise MemoryError
         self.world.monitoring = monitoring
         self.world.tracing = tracing
+        self.world.recording = recording
+        self.world.serve = requests_serve
+        if replay is not None:
+            self.take_script(replay[0])
+            self.take_record(replay[1], replay[2])
+        elif script is not None:
+            self.take_script(script)
+
+    cdef void take_script(self, list faults) except *:
+        """These faults and no others: dicts with the fields of the struct."""
+        cdef World* w = self.world
+        cdef Fault fault
+        w.scripted = True
+        for each in faults:
+            fault = each
+            if not (0 <= fault.member < w.count and -1 <= fault.other < w.count and 0 <= fault.kind < FAULT_KINDS):
+                raise ValueError(f"no such member or kind: {each}")
+            if not w.faults.push(fault):
+                raise MemoryError
+
+    cdef void take_record(self, list calls, list fates) except *:
+        """These calls and these fates of messages and no others: dicts with the fields of the structs."""
+        cdef World* w = self.world
+        cdef Call call
+        cdef Fate fate
+        cdef Client client
+        cdef bint stored = True
+        w.replaying = True
+        w.clients.clear()
+        for each in calls:
+            call = each
+            if not 0 <= call.target < w.count:
+                raise ValueError(f"no such member: {each}")
+            memset(&client, 0, sizeof(client))
+            client.label = call.client
+            client.target = call.target
+            stored = stored and w.calls.push(call) and w.clients.push(client)
+        for each in sorted(fates, key=_place_of_fate):
+            fate = each
+            if not (0 <= fate.from_ < w.count and 0 <= fate.to < w.count and 0 <= fate.type < MESSAGE_TYPES):
+                raise ValueError(f"no such link or type: {each}")
+            stored = stored and w.fates.push(fate)
+        if not stored:
+            raise MemoryError
+        network_take_fates(w)
+
+    def record(self) -> tuple:
+        """(faults, calls, fates) decided so far, as `replay` takes them. Empty unless recorded."""
+        cdef World* w = self.world
+        cdef size_t i
+        return (
+            [w.faults.data[i] for i in range(w.faults.size)],
+            [w.calls.data[i] for i in range(w.calls.size)],
+            [w.fates.data[i] for i in range(w.fates.size)],
+        )
+
+    def inputs(self) -> list:
+        """(member, kind, its clock, a, b) of everything that a host did with its core, in order. Empty unless recorded."""
+        cdef World* w = self.world
+        cdef size_t i
+        cdef Input* one
+        found = []
+        for i in range(w.inputs.size):
+            one = &w.inputs.data[i]
+            found.append((one.member + 1, INPUTS[one.kind], one.now_ns, one.a, one.b))
+        return found
+
+    def clocks(self) -> list:
+        """What every member's clock says now, 0 where it cannot be read."""
+        cdef int32_t i
+        return [clock_now(self.world, &self.world.members[i]) for i in range(self.world.count)]
 
     def __dealloc__(self):
         cdef int32_t i
@@ -207,9 +310,13 @@ cdef class Simulator:
             w.operations_wanted = operations
             if not self.begun:
                 self.begun = True
-                w.finished_ns = w.now_ns
+                w.finished_ns = w.written_ns = w.now_ns
+                harm_begin(w)
                 faults_begin(w)
-            clients_begin(w)
+                if w.replaying:
+                    clients_begin(w)
+            if not w.replaying:
+                clients_begin(w)
             loop(w, until_ns)
         if w.no_memory:
             raise MemoryError
@@ -243,7 +350,8 @@ cdef class Simulator:
         for i in range(self.world.history.size):
             r = &self.world.history.data[i]
             rows.append((
-                r.client, OPERATIONS[r.kind], r.key, r.value, None if r.expected == absent() else r.expected,
+                self.world.clients.data[r.client].label, OPERATIONS[r.kind], r.key, r.value,
+                None if r.expected == absent() else r.expected,
                 None if r.out == absent() else r.out, r.call_ns, r.ret_ns, STATUSES[r.status], VIAS[r.via], r.member))
         return rows
 
@@ -274,7 +382,7 @@ cdef class Simulator:
 
     def fingerprint(self) -> int:
         """Of the run so far: equal for equal seeds, profiles and guards."""
-        cdef uint64_t mixed = self.world.random ^ <uint64_t>self.world.now_ns
+        cdef uint64_t mixed = self.world.seed ^ <uint64_t>self.world.now_ns ^ <uint64_t>self.world.counters[<int>COUNT_MESSAGES]
         if self.world.committed.size:
             mixed ^= self.world.committed.data[self.world.committed.size - 1].checksum
         return mixed

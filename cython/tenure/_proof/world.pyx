@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from tenure._core.blob cimport blob_release
 from tenure._proof.raft.types cimport Message, Snapshot, entries_push, entries_release, message_release
 
 cdef Event spare_event
@@ -17,18 +18,23 @@ cdef World* world_new(const ProfileC* profile, uint64_t seed, uint64_t guards_of
         return NULL
     w.profile = profile[0]
     w.guards_off = guards_off
-    w.random = seed
+    w.seed = seed
+    w.faults_chance = stream_of(w, STREAM_FAULTS, 0)
     w.now_ns = 1000000000
-    w.count = <int32_t>profile.members
+    w.count = <int32_t>(profile.members + profile.spares)
     w.monitoring = True
     for i in range(w.count):
         w.members[i].id = <uint64_t>i + 1
         w.members[i].at = i
-        w.configuration.voters[i] = <uint64_t>i + 1
-        w.configuration.voters_count = i + 1
+        w.members[i].chance = stream_of(w, STREAM_MEMBER, <uint64_t>i)
+        if i < profile.members:
+            w.configuration.voters[i] = <uint64_t>i + 1
+            w.configuration.voters_count = i + 1
     memset(&client, 0, sizeof(client))
     for i in range(<int32_t>profile.clients):
         client.target = i % w.count
+        client.label = i
+        client.chance = stream_of(w, STREAM_CLIENT, <uint64_t>i)
         if not w.clients.push(client):
             w.no_memory = True
     return w
@@ -47,11 +53,20 @@ cdef void world_free(World* w) noexcept nogil:
         m = &w.members[at]
         entries_release(&m.durable)
         m.registers.release()
+        m.sessions.release()
         m.proposals.release()
         m.reads.release()
         m.deferred.release()
         m.writes.release()
         entries_release(&m.apply_queue)
+    for i in range(w.snapshots.size):
+        blob_release(w.snapshots.data[i].data)
+        free(w.snapshots.data[i])
+    w.snapshots.release()
+    w.faults.release()
+    w.calls.release()
+    w.fates.release()
+    w.inputs.release()
     w.clients.release()
     w.history.release()
     w.hints.release()
@@ -113,6 +128,19 @@ cdef bint world_pop(World* w, Event* event) noexcept nogil:
         i = child
     w.heap.data[i] = last
     return True
+
+
+cdef void world_input(World* w, uint8_t kind, const Member* m, int64_t a, int64_t b) noexcept nogil:
+    cdef Input record
+    if not w.recording:
+        return
+    record.now_ns = clock_now(w, m)
+    record.a = a
+    record.b = b
+    record.member = m.at
+    record.kind = kind
+    if not w.inputs.push(record):
+        w.no_memory = True
 
 
 cdef Trace* trace_slot(World* w, uint8_t what, const Member* m) noexcept nogil:

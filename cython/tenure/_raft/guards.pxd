@@ -8,6 +8,7 @@ cdef enum Guard:
     GUARD_TRANSFER_CLEARS = 3       # H03: the word is cleared in the step that queues TimeoutNow
     GUARD_RESTART = 4               # H04: a restarted member waits out the longest promise
     GUARD_OWN_FIELD = 5             # H05: a promise does not depend on knowing a leader
+    GUARD_CLOCK_NOT_TICKS = 6       # H06: deadlines are compared with a clock, not with counted ticks (reader's side)
     GUARD_PROMISED = 7              # H07: what was promised counts, not what was asked
     GUARD_FRESH_CLOCK = 8           # H08: the promise starts at a reading taken after receipt (host's side)
     GUARD_RATE = 10                 # H10: a peer whose clock rate contradicts the bound is not counted
@@ -21,6 +22,10 @@ cdef enum Guard:
     GUARD_FORGET = 18               # H18: replies are forgotten when a member leaves
     GUARD_WITHDRAW_FIRST = 19       # H19: the word is cleared before the role changes
     GUARD_GENERATION = 20           # H20: a late extension needs the generation it was computed under
+    GUARD_OWN_ROUND = 22            # H22: an acknowledgement confirms the rounds up to its own, not a later attempt
+    GUARD_OPEN_ROUND = 23           # H23: a read joins a round only before its heartbeats leave
+    GUARD_STALL = 26                # H26: a leader whose disk stalls gives up (host's side)
+    GUARD_ACKNOWLEDGEMENT = 27      # H27: replies to votes promise nothing
 
 
 cdef extern from "tenure/_raft/guards.hpp" nogil:

@@ -7,6 +7,7 @@ cdef bint is_sole_voter(const Raft* r) noexcept nogil
 cdef void lease_open(Raft* r) noexcept nogil            # a new term of leadership begins, without a lease
 cdef void lease_withdraw(Raft* r) noexcept nogil        # for the rest of the term
 cdef void lease_on_reply(Raft* r, Progress* p, const Message* m) noexcept nogil
+cdef void lease_on_vote(Raft* r, Progress* p) noexcept nogil       # proof build, H27 off
 cdef void lease_update(Raft* r) noexcept nogil
 # Before the configuration becomes `to`: what stands was reckoned for the one before. `lease_update` follows the switch.
 cdef void lease_before_switch(Raft* r, const Configuration* to) noexcept nogil

@@ -123,6 +123,20 @@ cdef void lease_on_reply(Raft* r, Progress* p, const Message* m) noexcept nogil:
     lease_update(r)
 
 
+cdef void lease_on_vote(Raft* r, Progress* p) noexcept nogil:
+    """The proof build alone: takes a vote for a promise (H27 off)."""
+    if r.config.promise_ns == 0 or r.now_ns <= 0:
+        return
+    p.lease_until_ns = max(
+        p.lease_until_ns,
+        r.now_ns
+        + r.config.promise_ns * (r.config.rate_denominator - r.config.rate_numerator)
+        // (r.config.rate_denominator + r.config.rate_numerator)
+        - r.config.granularity_ns,
+    )
+    lease_update(r)
+
+
 cdef int64_t reached(Raft* r, const uint64_t* voters, int32_t count) noexcept nogil:
     cdef int64_t until[MAX_MEMBERS + 1]
     cdef Progress* p

@@ -25,8 +25,8 @@ from tenure._raft.election cimport (
     step_down,
     vote_is_forbidden,
 )
-from tenure._raft.guards cimport GUARD_OWN_FIELD, GUARD_TRANSFER_CLEARS, guard_on
-from tenure._raft.lease_rule cimport fail, lease_update, lease_withdraw
+from tenure._raft.guards cimport GUARD_ACKNOWLEDGEMENT, GUARD_OWN_FIELD, GUARD_TRANSFER_CLEARS, guard_on
+from tenure._raft.lease_rule cimport fail, lease_on_vote, lease_update, lease_withdraw
 from tenure._raft.log cimport (
     log_append,
     log_compact,
@@ -310,6 +310,10 @@ cdef void step_leader(Raft* r, const Message* m) noexcept nogil:
     elif m.type == MSG_READ_INDEX:
         if reads_add(r, m.read_id, m.from_) != OK:
             refuse_remote_read(r, m)
+    elif m.type == MSG_VOTE_RESP or m.type == MSG_PRE_VOTE_RESP:
+        # A vote is no promise, however late it comes.
+        if not m.reject and not guard_on(r.config.guards_off, GUARD_ACKNOWLEDGEMENT):
+            lease_on_vote(r, p)
 
 
 cdef void refuse_remote_read(Raft* r, const Message* m) noexcept nogil:

@@ -14,7 +14,7 @@ remote read is answered only when this leader has applied its index, so that nob
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint64_t
 
-from tenure._raft.guards cimport GUARD_NOBODY_AHEAD, guard_on
+from tenure._raft.guards cimport GUARD_NOBODY_AHEAD, GUARD_OPEN_ROUND, GUARD_OWN_ROUND, guard_on
 from tenure._raft.lease_rule cimport fail, is_sole_voter
 from tenure._raft.outbox cimport broadcast_heartbeat, outbox
 from tenure._raft.progress cimport progress_of
@@ -63,8 +63,13 @@ cdef void reads_new_round(Raft* r) noexcept nogil:
     broadcast_heartbeat(r, r.round)
 
 
+cdef bint another_read_waits(const Raft* r) noexcept nogil:
+    """For the proof build: the last round is on its way, and not confirmed yet."""
+    return r.reads.size > 0 and r.reads.data[r.reads.size - 1].round == r.round and not r.reads.data[r.reads.size - 1].confirmed
+
+
 cdef void open_round(Raft* r) noexcept nogil:
-    if not r.round_open:
+    if not r.round_open and (guard_on(r.config.guards_off, GUARD_OPEN_ROUND) or not another_read_waits(r)):
         reads_new_round(r)
 
 
@@ -161,6 +166,8 @@ cdef void confirm(Raft* r) noexcept nogil:
 
 
 cdef void reads_on_ack(Raft* r, Progress* p, uint64_t round) noexcept nogil:
+    if round != 0 and not guard_on(r.config.guards_off, GUARD_OWN_ROUND):
+        round = r.round
     if p.acked_round < round <= r.round:
         p.acked_round = round
         confirm(r)

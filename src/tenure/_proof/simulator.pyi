@@ -6,6 +6,7 @@ COUNTERS: tuple[str, ...]
 VIOLATIONS: dict[int, str]
 FAULTS: tuple[str, ...]
 MESSAGES: tuple[str, ...]
+INPUTS: tuple[str, ...]
 ROLES: tuple[str, ...]
 OPERATIONS: dict[int, OpName]
 STATUSES: tuple[StatusName, ...]
@@ -14,8 +15,19 @@ VIAS: tuple[str, ...]
 @final
 class Simulator:
     def __init__(
-        self, seed: int, profile: dict[str, object], guards_off: int = 0, monitoring: bool = True, tracing: bool = False
+        self,
+        seed: int,
+        profile: dict[str, object],
+        guards_off: int = 0,
+        monitoring: bool = True,
+        tracing: bool = False,
+        recording: bool = False,
+        replay: tuple[list[dict[str, int]], list[dict[str, int]], list[dict[str, int]]] | None = None,
+        script: list[dict[str, int]] | None = None,
     ) -> None: ...
+    def record(self) -> tuple[list[dict[str, int]], list[dict[str, int]], list[dict[str, int]]]: ...
+    def inputs(self) -> list[tuple[int, str, int, int, int]]: ...
+    def clocks(self) -> list[int]: ...
     def run(self, operations: int, until_ns: int) -> None: ...
     @property
     def now_ns(self) -> int: ...

@@ -9,14 +9,16 @@ judged by the checker of linearizability. One thread at a time may use a Simulat
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from tenure._proof.simulator import Simulator
 from tenure.sim.history import Operation, OpName, StatusName, Value
+from tenure.sim.schedule import Call, Fate, Fault, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tenure.sim.profile import Profile
 
@@ -29,6 +31,7 @@ GUARDS: dict[str, int] = {
     "H03": 3,
     "H04": 4,
     "H05": 5,
+    "H06": 6,
     "H07": 7,
     "H08": 8,
     "H10": 10,
@@ -36,8 +39,16 @@ GUARDS: dict[str, int] = {
     "H12": 12,
     "H13": 13,
     "H14": 14,
+    "H15": 15,
+    "H16": 16,
+    "H17": 17,
+    "H18": 18,
     "H19": 19,
     "H20": 20,
+    "H22": 22,
+    "H23": 23,
+    "H26": 26,
+    "H27": 27,
 }
 
 FOR_EVER_NS = 1 << 62
@@ -103,6 +114,7 @@ class SimulationReport:
     simulated_ns: int
     fingerprint: int
     trace: list[str]
+    _world: Schedule = field(repr=False, compare=False)
     _simulator: Simulator = field(repr=False, compare=False)
 
     @property
@@ -114,6 +126,18 @@ class SimulationReport:
     def history(self) -> list[Operation]:
         """The clients' operations up to now, as the checker and the JSON lines know them."""
         return [_operation(row) for row in self._simulator.history()]
+
+    @property
+    def schedule(self) -> Schedule:
+        """What was decided up to now, to be played again; of a run with `record=True`, or of a replay."""
+        faults, calls, fates = self._simulator.record()
+        return dataclasses.replace(
+            self._world,
+            end_ns=self.simulated_ns,
+            faults=tuple(map(Fault.of, faults)),
+            calls=tuple(map(Call.of, calls)),
+            fates=tuple(map(Fate.of, fates)),
+        )
 
     def explain(self) -> str:
         """What was found, and the last events where the run was traced."""
@@ -137,17 +161,54 @@ class Simulation:
         *,
         invariants: bool = True,
         trace: bool = False,
+        record: bool = False,
+        faults: Sequence[Fault] | None = None,
     ) -> None:
-        unknown = set(guards_off) - set(GUARDS)
+        self._begin(
+            Schedule(
+                seed=seed,
+                profile=profile,
+                guards_off=tuple(sorted(set(guards_off))),
+                invariants=invariants,
+                end_ns=0,
+            ),
+            trace,
+            record,
+            None if faults is None else [fault.compiled() for fault in faults],
+            None,
+        )
+
+    @classmethod
+    def replay(cls, schedule: Schedule, *, trace: bool = False, record: bool = False) -> Simulation:
+        """A recorded run, or what is left of it; `run()` plays it to its end."""
+        simulation = cls.__new__(cls)
+        simulation._begin(schedule, trace, record, None, schedule.compiled())
+        return simulation
+
+    def _begin(
+        self,
+        world: Schedule,
+        trace: bool,
+        record: bool,
+        script: list[dict[str, int]] | None,
+        replay: tuple[list[dict[str, int]], list[dict[str, int]], list[dict[str, int]]] | None,
+    ) -> None:
+        unknown = set(world.guards_off) - set(GUARDS)
         if unknown:
             raise ValueError(f"no such guards: {', '.join(sorted(unknown))}")
-        self.seed = seed
+        self.seed = world.seed
+        self._world = world
         self._traced = trace
-        bits = sum(1 << GUARDS[name] for name in set(guards_off))
-        self._simulator = Simulator(seed, profile.compiled(), bits, invariants, trace)
+        self._is_replay = replay is not None
+        bits = sum(1 << GUARDS[name] for name in world.guards_off)
+        self._simulator = Simulator(
+            world.seed, world.profile.compiled(), bits, world.invariants, trace, record, replay=replay, script=script
+        )
 
     def run(self, *, operations: int | None = None, until_ns: int | None = None) -> SimulationReport:
         """Until so many client operations in all have ended, until an instant of true time, or to a violation."""
+        if self._is_replay and operations is None and until_ns is None:
+            until_ns = self._world.end_ns
         if operations is None and until_ns is None:
             raise ValueError("say how many operations, or until when")
         simulator = self._simulator
@@ -168,5 +229,6 @@ class Simulation:
             simulated_ns=simulator.now_ns,
             fingerprint=simulator.fingerprint(),
             trace=simulator.trace() if self._traced else [],
+            _world=self._world,
             _simulator=simulator,
         )
