@@ -65,6 +65,7 @@ cdef bint is_ours(const char* name) noexcept nogil:
     """What may stand in a directory whose identity is still to be written."""
     return (
         strcmp(name, b"lock") == 0 or strcmp(name, b"identity.new") == 0 or strcmp(name, b"lost+found") == 0
+        or strcmp(name, b"members") == 0 or strcmp(name, b"members.new") == 0   # left when unsynced bytes were lost
         or strncmp(name, b".", 1) == 0
     )
 

@@ -422,7 +422,7 @@ def test_a_killed_process_locks_nobody_out_though_a_forked_child_lives_on(tmp_pa
 
 
 def test_a_host_that_cannot_be_made_closes_nothing_else(tmp_path):
-    """Out of descriptors on the first one it asks for."""
+    """Out of descriptors when the host asks for its second."""
     process = start_process(
         tmp_path,
         """
@@ -430,7 +430,7 @@ def test_a_host_that_cannot_be_made_closes_nothing_else(tmp_path):
         open_engine().close()
         before = os.fstat(0).st_ino
         taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 2, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         try:
             open_engine()
         except (MemoryError, OSError) as error:
