@@ -19,6 +19,7 @@ HOLD_S = 5.0  # several leases
 GARBAGE_S = 3.0
 PROBE_EVERY_S = 0.01
 PROBE_P99_S = 0.005
+QUIET_S = 2.0
 NEEDS_GIL = pytest.mark.skipif(
     not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="this interpreter has no GIL to hold"
 )
@@ -82,16 +83,21 @@ class Probe:
         self.thread.join(30.0)
         self.socket.close()
 
-    def check(self, least: int) -> None:
+    def p99_s(self) -> float:
         ordered = sorted(self.spent_s)
-        p99 = ordered[len(ordered) * 99 // 100]
+        return ordered[len(ordered) * 99 // 100]
+
+    def check(self, least: int, before_s: float) -> None:
+        """Below 5 ms, or, on a machine that is slower by itself, not far above what it was before Python was busy."""
+        ordered = sorted(self.spent_s)
+        p99 = self.p99_s()
         print(
             f"{len(ordered)} GET, p50 {ordered[len(ordered) // 2] * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms, "
             f"slowest {ordered[-1] * 1e3:.2f} ms"
         )
         assert not self.wrong
         assert len(ordered) >= least
-        assert p99 < PROBE_P99_S
+        assert p99 < max(PROBE_P99_S, 2 * before_s)
 
 
 @contextlib.contextmanager
@@ -121,7 +127,9 @@ def test_a_held_gil_costs_the_leader_nothing(tmp_path: Path, book: Book, seed: i
             assert book.run(connection, "writer", "set", "key", "value")["status"] == "ok"
         before = numbers(cluster)
         address = cluster.status(leader)["redis"]
-        probe, stormy = Probe(address, b"value"), Probe(address, b"value")
+        quiet, probe, stormy = (Probe(address, b"value") for _ in range(3))
+        with quiet:
+            time.sleep(QUIET_S)
         with probe, busy_python(cluster, leader, op="hold_gil", seconds=HOLD_S):
             began = time.monotonic()
             with contextlib.closing(Connection(cluster.port(leader))) as connection:
@@ -132,8 +140,8 @@ def test_a_held_gil_costs_the_leader_nothing(tmp_path: Path, book: Book, seed: i
         with stormy, busy_python(cluster, leader, op="garbage", seconds=GARBAGE_S):
             pass
         assert numbers(cluster) == before
-        probe.check(least=round(0.7 * HOLD_S / PROBE_EVERY_S))
-        stormy.check(least=round(0.5 * GARBAGE_S / PROBE_EVERY_S))
+        probe.check(least=round(0.7 * HOLD_S / PROBE_EVERY_S), before_s=quiet.p99_s())
+        stormy.check(least=round(0.5 * GARBAGE_S / PROBE_EVERY_S), before_s=quiet.p99_s())
         judge(cluster, book)
 
 

@@ -130,7 +130,8 @@ cdef void monitor_commit(World* w, Member* m) noexcept nogil:
     world_trace(w, TRACE_COMMIT, m, <int64_t>r.log.committed, <int64_t>m.seen_committed)
 
 
-cdef bint majority_holds(const World* w, const uint64_t* voters, int32_t voters_count, uint64_t index, uint64_t term) noexcept nogil:
+cdef bint majority_holds(
+        const World* w, const uint64_t* voters, int32_t voters_count, uint64_t index, uint64_t term) noexcept nogil:
     """Whether the disks of a majority of them hold the entry; none hold it where there are no voters."""
     cdef const Member* one
     cdef int32_t i, holders = 0

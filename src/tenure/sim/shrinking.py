@@ -4,16 +4,17 @@
     small = shrink(report.schedule)
     print(small.describe())
 
-Delta debugging (Zeller and Hildebrandt, 2002) over the recorded schedule: leave parts of it out, play the rest, keep what
-still fails. A smaller schedule counts only if it fails in the same way: the same invariant, or another one that says that a
-lease was unsafe; a history that cannot be explained; a bound on liveness, and then the calls stay as they are, for without
-calls nobody is kept waiting. Every step is a replay, so the result is a run that fails, not an inference.
+Delta debugging (Zeller and Hildebrandt, 2002) over the recorded schedule: leave parts of it out, play the rest, keep
+what still fails. A smaller schedule counts only if it fails in the same way: the same invariant, or another one that
+says that a lease was unsafe; a history that cannot be explained; a bound on liveness, and then the calls stay as they
+are, for without calls nobody is kept waiting. Every step is a replay, so the result is a run that fails.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -200,10 +201,9 @@ def without_member(schedule: Schedule, gone: int) -> Schedule:
 
 def gaps(schedule: Schedule) -> Iterator[tuple[int, int]]:
     """Stretches of time without a decision, the longest first."""
-    times = sorted(
-        {START_NS, *(one.at_ns for one in (*schedule.faults, *schedule.calls, *schedule.fates)), schedule.end_ns}
-    )
-    found = [(before, after) for before, after in zip(times, times[1:], strict=False) if after - before >= 1 * MS]
+    decided = {fault.at_ns for fault in schedule.faults} | {call.at_ns for call in schedule.calls}
+    times = sorted(decided | {fate.at_ns for fate in schedule.fates} | {START_NS, schedule.end_ns})
+    found = [(before, after) for before, after in itertools.pairwise(times) if after - before >= 1 * MS]
     found.sort(key=lambda gap: gap[0] - gap[1])
     yield from found[:40]
 
