@@ -21,8 +21,8 @@ from tenure._fuzz.kit cimport Cursor, left, take8, take16
 from tenure._net.message_codec cimport CODEC_OK, message_bytes, message_decode, message_encode
 from tenure._raft.raft cimport (
     raft_applied, raft_appended, raft_campaign, raft_compact, raft_default_config, raft_forget_leader, raft_free,
-    raft_has_ready, raft_last_index, raft_new, raft_note_snapshot, raft_propose, raft_read_index, raft_ready, raft_report_snapshot,
-    raft_report_unreachable, raft_rest_ticks, raft_step, raft_step_down, raft_tick, raft_transfer,
+    raft_has_ready, raft_last_index, raft_new, raft_note_snapshot, raft_propose, raft_read_index, raft_ready,
+    raft_report_snapshot, raft_report_unreachable, raft_rest_ticks, raft_step, raft_step_down, raft_tick, raft_transfer,
 )
 from tenure._raft.state cimport Raft, RaftConfig
 from tenure._raft.types cimport (
