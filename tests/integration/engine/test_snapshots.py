@@ -58,7 +58,7 @@ def index_of(name):
     return int(re.fullmatch(r"snap-[0-9a-f]{8}-([0-9a-f]{16})-[0-9a-f]{16}", name)[1], 16)
 
 
-def until(predicate, what, timeout=10.0):
+def until(predicate, what, timeout=30.0):
     deadline = time.monotonic() + timeout
     while not predicate():
         assert time.monotonic() < deadline, what

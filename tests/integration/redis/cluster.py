@@ -26,7 +26,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 15.0) -> Any:
+def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     give_up = time.monotonic() + timeout_s
     while time.monotonic() < give_up:
         value = condition()
