@@ -70,7 +70,8 @@ cdef uint64_t needed_by_active(const Member* m) noexcept nogil:
     if m.raft.role == LEADER:
         for i in range(m.raft.progress.size):
             p = &m.raft.progress.data[i]
-            if p.recent_active and p.state != SNAPSHOT:
+            # one whose next entry is gone already is not helped by those behind it
+            if p.recent_active and p.state != SNAPSHOT and p.match >= m.raft.log.offset:
                 needed = min(needed, p.match)
     return needed
 
