@@ -70,7 +70,7 @@ describe(7, b"history", fuzz_history, NULL, 2048, 16 * MEBIBYTE, 512)
 describe(8, b"snapshot", fuzz_snapshot, reseal_snapshot, 32, 4 * MEBIBYTE, 8192)
 describe(9, b"command", fuzz_command, NULL, 128, 512 * KIBIBYTE, 4096)
 describe(10, b"dump", fuzz_dump, NULL, 128, 512 * KIBIBYTE, 4096)
-describe(11, b"core", fuzz_core, NULL, 256, 64 * KIBIBYTE, 1024)
+describe(11, b"core", fuzz_core, NULL, 2 * KIBIBYTE, 64 * KIBIBYTE, 1024)
 
 Addresses = namedtuple("Addresses", ["run", "reseal", "bytes_per_byte", "base_bytes", "longest_input"])
 
