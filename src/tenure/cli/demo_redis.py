@@ -34,8 +34,8 @@ class RedisError(Exception):
 class RedisConnection:
     """Just enough of a client: one command, one reply."""
 
-    def __init__(self, address: str) -> None:
-        self._socket = socket.create_connection(split_address(address), ANSWER_S)
+    def __init__(self, address: str, answer_s: float = ANSWER_S) -> None:
+        self._socket = socket.create_connection(split_address(address), answer_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._replies = self._socket.makefile("rb")
 
