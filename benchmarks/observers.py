@@ -147,6 +147,37 @@ class Writer(Observer):
         return RETRY_S
 
 
+class Bulk(Observer):
+    """Writes many keys at a time, as fast as they are taken; `written` counts what was acknowledged."""
+
+    def __init__(self, name: str, address: str, *, keys: int, size: int, batch: int = 64) -> None:
+        super().__init__(name, 0.0)
+        self.written = 0
+        self._address = address
+        self._name = name.encode()
+        self._keys = keys
+        self._value = bytes(size)
+        self._batch = batch
+        self._number = 0
+
+    def address(self) -> str:
+        return self._address
+
+    def ask(self, connection: RedisConnection) -> None:
+        numbers = range(self._number, self._number + self._batch)
+        self._number += self._batch
+        connection.send(*((b"SET", b"%s:%d" % (self._name, number % self._keys), self._value) for number in numbers))
+        refused = None
+        for _ in numbers:
+            try:
+                connection.receive()
+                self.written += 1
+            except RedisError as error:
+                refused = error
+        if refused is not None:
+            raise refused
+
+
 class LeaseReader(Observer):
     """Reads at one member; `served` holds only what was answered under a lease."""
 
