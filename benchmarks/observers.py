@@ -148,7 +148,10 @@ class Writer(Observer):
 
 
 class Bulk(Observer):
-    """Writes many keys at a time, as fast as they are taken; `written` counts what was acknowledged."""
+    """Writes many keys at a time, as fast as they are taken; `written` counts what was acknowledged.
+
+    The values' sizes differ, `size` is their mean.
+    """
 
     def __init__(self, name: str, address: str, *, keys: int, size: int, batch: int = 64) -> None:
         super().__init__(name, 0.0)
@@ -156,7 +159,7 @@ class Bulk(Observer):
         self._address = address
         self._name = name.encode()
         self._keys = keys
-        self._value = bytes(size)
+        self._values = [bytes(8 + n % max(1, 2 * size - 16)) for n in range(0, 7919 * 997, 7919)]
         self._batch = batch
         self._number = 0
 
@@ -166,7 +169,8 @@ class Bulk(Observer):
     def ask(self, connection: RedisConnection) -> None:
         numbers = range(self._number, self._number + self._batch)
         self._number += self._batch
-        connection.send(*((b"SET", b"%s:%d" % (self._name, number % self._keys), self._value) for number in numbers))
+        values = self._values
+        connection.send(*((b"SET", b"%s:%d" % (self._name, n % self._keys), values[n % len(values)]) for n in numbers))
         refused = None
         for _ in numbers:
             try:
