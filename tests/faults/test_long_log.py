@@ -13,6 +13,7 @@ import long_log
 
 
 @pytest.mark.figures
+@pytest.mark.timeout(120)
 def test_hundreds_of_snapshots_leave_nothing_behind(tmp_path: Path) -> None:
     """Fails when segments, snapshot files, entries or descriptors are not let go of."""
     plan = long_log.Plan(snapshots=800, snapshot_every=50, segment_bytes=2 << 20, sample_s=0.25, limit_s=40)
@@ -21,6 +22,7 @@ def test_hundreds_of_snapshots_leave_nothing_behind(tmp_path: Path) -> None:
     assert all(one["taken"] >= 800 for one in found["samples"][-1]["members"].values())
 
 
+@pytest.mark.timeout(120)
 def test_a_member_whose_entries_are_gone_catches_up_while_writes_go_on(tmp_path: Path) -> None:
     """Fails when it does not, does so without a snapshot, or when the leader refuses anybody meanwhile."""
     plan = long_log.Plan(laggard_every=500, laggard_keys=5_000, window_s=1.0, limit_s=40)

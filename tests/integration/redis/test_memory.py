@@ -114,6 +114,7 @@ def measure(kind: str, directory: Path) -> dict[str, object]:
 
 
 @pytest.mark.figures
+@pytest.mark.timeout(180)
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc")
 @pytest.mark.parametrize("kind", LOADS)
 def test_what_is_in_use_does_not_grow(tmp_path: Path, kind: str) -> None:
@@ -124,7 +125,7 @@ def test_what_is_in_use_does_not_grow(tmp_path: Path, kind: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -68,6 +68,7 @@ def main() -> None:
 
 
 @pytest.mark.figures
+@pytest.mark.timeout(120)
 def test_the_room_that_churn_takes_settles() -> None:
     """Fails when one item of a hundred, or what a dump keeps alive, is not used again."""
     done = subprocess.run(
@@ -75,7 +76,7 @@ def test_the_room_that_churn_takes_settles() -> None:
         env={**os.environ, "PYTHONPATH": str(SRC)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr
