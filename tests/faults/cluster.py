@@ -1,6 +1,6 @@
 """Three members as three processes: started, killed, stopped, continued, cut off, and judged.
 
-A `Cluster` owns the processes, their folders and logs, and the proxies between them. Whatever happens to a test, its
+A `Cluster` owns the processes, their folders and logs, and the network between them. Whatever happens to a test, its
 `close` kills every process; a member also dies with the process that started it, and after its lifetime. Use it from
 the test's main thread. Everything is on loopback, every wait has a limit.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.clients import Book, Connection, NoAnswerError
+from tests.faults.netns import Namespaces
 from tests.faults.proxy import Network
 
 from tenure.sim.linearizability import Verdict, check
@@ -60,9 +61,16 @@ class Process:
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
         self.spawned_ns = time.monotonic_ns()
-        with log.open("ab") as stream:
+        # The clients' door is made here, so that it stays in this process's network wherever the member's own is.
+        with log.open("ab") as stream, socket.create_server(("127.0.0.1", 0), backlog=256) as door:
             self.popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stream, env=environment, cwd=ROOT
+                [*command, "--door", str(door.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=environment,
+                cwd=ROOT,
+                pass_fds=(door.fileno(),),
             )
         self.pid = self.popen.pid
         self.port = 0
@@ -96,12 +104,16 @@ class Cluster:
         *,
         seed: int,
         proxied: bool = False,
+        network: str | None = None,
         environment: dict[str, str] | None = None,
         packages: Path | None = None,
         directories: dict[int, Path] | None = None,
         **config: Any,
     ) -> None:
-        """`packages`: where tenure is imported from, if not from here; `config`: fields of the members' Config."""
+        """`packages`: where tenure is imported from, if not from here; `config`: fields of the members' Config.
+
+        `network`: "proxy" or "netns", so that links can be cut and slowed; `proxied` is short for the former.
+        """
         self.folder = folder
         self.config = {"election_timeout_s": 1.0, **config}
         self.environment = {
@@ -114,16 +126,25 @@ class Cluster:
         self.directories = {id: (directories or {}).get(id, folder / f"member-{id}") for id in self.members}
         self.processes: dict[int, Process] = {}
         self.stopped: set[int] = set()
-        self.network = Network() if proxied else None
-        ports = free_ports(9, random.Random(seed ^ os.getpid()))
+        self.packages: dict[int, Path] = {}  # of single members that run another build
+        self.bootstrap: tuple[int, ...] | None = None
+        self.network: Network | Namespaces | None = None
+        self.source = random.Random(seed ^ os.getpid())
+        self.connections: dict[int, Connection] = {}
+        ports = free_ports(9, self.source)
         own = dict(zip(self.members, ports[:3], strict=True))
         self.addresses = {id: {peer: f"127.0.0.1:{port}" for peer, port in own.items()} for id in self.members}
-        if self.network is not None:
+        if network == "netns":
+            self.network = Namespaces(self.members)
+            self.config["insecure"] = True
+            hosts = {id: f"{self.network.host(id)}:{own[id]}" for id in self.members}
+            self.addresses = {id: dict(hosts) for id in self.members}
+        elif network == "proxy" or proxied:
+            self.network = Network()
             pairs = [(dialler, target) for dialler in self.members for target in self.members if dialler != target]
             for (dialler, target), port in zip(pairs, ports[3:], strict=True):
                 self.network.add(dialler, target, own[target], port)
                 self.addresses[dialler][target] = f"127.0.0.1:{port}"
-        self.connections: dict[int, Connection] = {}
 
     def __enter__(self) -> Cluster:
         try:
@@ -158,6 +179,7 @@ class Cluster:
 
     def spawn(self, id: int, **environment: str) -> Process:
         command = [
+            *(self.network.command(id) if isinstance(self.network, Namespaces) else []),
             sys.executable,
             "-P",
             str(Path(__file__).with_name("member_process.py")),
@@ -172,6 +194,10 @@ class Cluster:
             "--lifetime",
             str(LIFETIME_S),
         ]
+        if self.bootstrap is not None:
+            command += ["--bootstrap", json.dumps(self.bootstrap)]
+        if id in self.packages:
+            environment = {"PYTHONPATH": str(self.packages[id]), **environment}
         self.forget(id)
         process = Process(command, {**self.environment, **environment}, self.log(id))
         self.processes[id] = process
