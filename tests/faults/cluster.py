@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 START_S = 20.0
 LIFETIME_S = 280
 POWER_LOSS = {"TENURE_STORAGE_FAULTS": "hold_unsynced"}
+# Refusals of a change that pass.
+PASSING = {"not_leader", "change_in_progress", "learner_behind", "would_lose_quorum", "proposal_refused", "overloaded"}
 PORTS = range(20_000, 32_000)  # below the range from which the kernel takes ports for outgoing connections
 
 
@@ -208,6 +210,34 @@ class Cluster:
         process.wait_ready()
         return process
 
+    def add(self, id: int) -> Process:
+        """Start a member that the group does not know yet; it joins by a change of the group."""
+        (port,) = free_ports(1, self.source)
+        self.bootstrap = self.bootstrap or self.members
+        known = {**next(iter(self.addresses.values())), id: f"127.0.0.1:{port}"}
+        self.addresses[id] = known
+        self.directories[id] = self.folder / f"member-{id}"
+        process = self.start(id)
+        self.members = (*self.members, id)
+        return process
+
+    def drop(self, id: int) -> None:
+        """A member that the group has removed is asked to stop, and is no longer asked for anything."""
+        self.members = tuple(one for one in self.members if one != id)
+        self.terminate(id)
+
+    def refused_start(self, id: int) -> str:
+        """Start a member that must refuse to; what it said."""
+        said = self.log(id).stat().st_size if self.log(id).exists() else 0
+        process = self.spawn(id)
+        code = process.popen.wait(START_S)
+        process.kill()
+        with self.log(id).open() as stream:
+            stream.seek(said)
+            text = stream.read()
+        assert code == 1, f"ended with {code}: {text}"
+        return text
+
     def kill(self, id: int) -> None:
         """SIGKILL, and wait until it is dead."""
         self.forget(id)
@@ -285,6 +315,34 @@ class Cluster:
             status = self.status(id)
             if status is not None and status["state"] == "leader":
                 found[id] = status["term"]
+        return found
+
+    def change(self, *changes: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
+        """Change the group, through whoever leads, as often as a refusal may pass; who belongs to it then.
+
+        Changes are dictionaries of `change`, `id` and `address`. A change whose outcome is not known is looked up.
+        """
+        goal = {
+            one["id"]: {"ADD_LEARNER": "learners", "DEMOTE": "learners", "REMOVE": None}.get(one["change"], "voters")
+            for one in changes
+        }
+
+        def made() -> dict[str, Any] | None:
+            found = self.ask(self.leader(), op="group")
+            belongs = {id: name for name in ("voters", "learners") for id in found[name]}
+            done = all(belongs.get(id) == where for id, where in goal.items()) and not found["joint"]
+            return found if done else None
+
+        def attempt() -> dict[str, Any] | None:
+            with contextlib.suppress(NoAnswerError):
+                if (found := made()) is not None:
+                    return found
+                answer = self.ask(self.leader(), op="change", changes=changes)
+                assert answer["status"] != "fail" or answer["code"] in PASSING, answer
+                return made()
+            return None
+
+        found: dict[str, Any] = wait_until(f"the group is changed by {changes}", attempt, timeout_s, 0.05)
         return found
 
     def leader(self, *, timeout_s: float = 15.0, among: tuple[int, ...] | None = None, above_term: int = 0) -> int:

@@ -9,6 +9,7 @@ process id, and whether this build compares a lease's expiry with the clock at a
     {"op": "status"}                                                    the engine's numbers
     {"op": "transfer", "target"}                                        hand leadership over
     {"op": "change", "changes": [{"change", "id", "address"}]}          change the group, as one
+    {"op": "group"}; {"op": "snapshot"}                                 who belongs to it; take a snapshot
     {"op": "campaign"}                                                  ask the core to stand for election
     {"op": "hold_gil", "seconds"}; {"op": "garbage", "seconds"}         what bad neighbours do inside the process
     {"op": "fault", ...}                                                the disk of this process, see `storage_fault`
@@ -207,6 +208,13 @@ class Server:
         changes = [MemberChange(Change[one["change"]], one["id"], one.get("address")) for one in request["changes"]]
         found = self.engine.change_members(changes, timeout=request.get("timeout", 5.0))
         return {"voters": list(found.voters), "learners": list(found.learners)}
+
+    def do_group(self, request: dict) -> dict:
+        found = self.engine.configuration()
+        return {"voters": list(found.voters), "learners": list(found.learners), "joint": found.joint}
+
+    def do_snapshot(self, request: dict) -> dict:
+        return {"out": self.engine.take_snapshot(timeout=5.0)}
 
     def do_hold_gil(self, request: dict) -> dict:
         """One C call that does not let go of the GIL; on a free-threaded interpreter it holds nobody up."""

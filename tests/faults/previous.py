@@ -1,4 +1,4 @@
-"""A build of another commit, so that a cluster can have members of both: compiled once per commit, below build/previous.
+"""A build of another commit, so that a cluster can have members of both: compiled once for each, below build/previous.
 
 The sources come out of the repository by `git archive`, and only what a member runs is compiled. The commit is the one
 before HEAD, or what TENURE_FAULTS_PREVIOUS names.
