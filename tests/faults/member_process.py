@@ -36,6 +36,7 @@ import sys
 import threading
 import time
 
+import tenure
 from tenure._core.lease import Lease
 from tenure._kv import codec
 from tenure._kv.machine import KeyValueMachine
@@ -189,6 +190,8 @@ class Server:
             "state_hash": self.machine.state_hash,
             "applied_after": self.engine.applied_index,  # the hash is of `applied` when this is the same
             "last": status.last_index,
+            "first": status.first_index,
+            "build": os.path.dirname(tenure.__file__),
             "lease_ns": status.lease_remaining_ns,
             "failure": status.failure,
             "redis": self.engine.redis_address,
