@@ -35,6 +35,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import tenure
 from tenure._core.lease import Lease
@@ -191,7 +192,7 @@ class Server:
             "applied_after": self.engine.applied_index,  # the hash is of `applied` when this is the same
             "last": status.last_index,
             "first": status.first_index,
-            "build": os.path.dirname(tenure.__file__),
+            "build": str(Path(tenure.__file__).parent),
             "lease_ns": status.lease_remaining_ns,
             "failure": status.failure,
             "redis": self.engine.redis_address,
@@ -285,15 +286,17 @@ def main() -> None:
 
         file_faults.configure(faults)  # before anything is opened
     machine = KeyValueMachine()
+    began_with = json.loads(arguments.bootstrap)
+    bootstrap = {} if began_with is None else {"bootstrap": began_with}  # older builds do not know it
     engine = NativeEngine(
         machine,
         directory=arguments.directory,
         cluster_id=b"faults-test-0001",
         member_id=arguments.id,
         members={int(id): address for id, address in json.loads(arguments.members).items()},
-        bootstrap=json.loads(arguments.bootstrap),
         config=Config(**json.loads(arguments.config)),
         redis="127.0.0.1:0",
+        **bootstrap,
     )
     server = Server(engine, machine, arguments.door)
     signal.signal(signal.SIGTERM, lambda *_: server.stopping.set())

@@ -130,7 +130,13 @@ def directory(into: Path) -> dict[str, object]:
         engine.linearizable_read(timeout=10)
         time.sleep(0.2)
         status = engine.status()
-        keys = [*(b"before-%d" % n for n in range(20)), *(b"after-%d" % n for n in range(20)), b"counter", b"set", b"m2"]
+        keys = [
+            *(b"before-%d" % n for n in range(20)),
+            *(b"after-%d" % n for n in range(20)),
+            b"counter",
+            b"set",
+            b"m2",
+        ]
         return {
             "applied": status.applied_index,
             "term": status.term,

@@ -18,7 +18,12 @@ from tests.faults.conftest import LONG
 from tests.faults.previous import previous_commit, previous_packages
 from tests.faults.probe import LeaseProbe
 
-SETTINGS: dict[str, Any] = {"election_timeout_s": 0.6, "heartbeat_s": 0.06, "snapshot_every": 200, "segment_bytes": 4 << 20}
+SETTINGS: dict[str, Any] = {
+    "election_timeout_s": 0.6,
+    "heartbeat_s": 0.06,
+    "snapshot_every": 200,
+    "segment_bytes": 4 << 20,
+}
 HERE = ROOT / "src"
 
 pytestmark = pytest.mark.skipif(
@@ -95,9 +100,7 @@ def hands(cluster: Cluster, load: Load, sender: int, receiver: int) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", ["former", "this"])
-def test_a_rolling_change_of_build_under_load(
-    tmp_path: Path, book: Book, seed: int, former: Path, first: str
-) -> None:
+def test_a_rolling_change_of_build_under_load(tmp_path: Path, book: Book, seed: int, former: Path, first: str) -> None:
     """Fails when frames, messages, votes, promises, log entries or snapshots of one build mean something else, or
     nothing, to the other; in both directions, for a downgrade must be possible as well.
     """
