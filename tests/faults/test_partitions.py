@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 QUICK: dict[str, Any] = {"election_timeout_s": 0.6, "heartbeat_s": 0.06}
 STEADY: dict[str, Any] = {"election_timeout_s": 1.0, "heartbeat_s": 0.1}
 TIMEOUT_S = QUICK["election_timeout_s"]
-HEALING_S = 1.0 + 1.0 + 3 * TIMEOUT_S  # TCP asks for a connection each second; the pause between two; an election
+HASTY: dict[str, Any] = {"election_timeout_s": 0.3, "heartbeat_s": 0.03}
+# A new connection is asked for when it is dialled and a second later; two seconds after that it is dialled again. The rest
+# is an election.
+HEALING_S = 2.9
 DELAY_S = 0.03
 BYTES_PER_S = 256 << 10
 
@@ -105,7 +108,8 @@ def cut_off_round(cluster: Cluster, book: Book, load: Load, cut: str, number: in
 
 @pytest.mark.timeout(120)
 def test_a_leader_is_cut_off_in_the_minority(tmp_path: Path, book: Book, seed: int, long: bool, network: str) -> None:
-    """Fails when a lease outlives the election of a successor, a minority decides, or one that was cut off stays so.
+    """Fails when a lease outlives the election of a successor, a minority decides, or one that was cut off stays so. On
+    a build without the expiry check 5 of 12 rounds did.
 
     One direction at a time as well: a leader that hears nobody must give up although it is heard, and one that nobody
     hears must be succeeded although it hears everybody.
@@ -154,14 +158,14 @@ def test_a_follower_behind_a_one_way_cut_disturbs_nobody(
 
 @pytest.mark.timeout(120)
 def test_everybody_is_cut_off_from_everybody(tmp_path: Path, book: Book, seed: int, long: bool, network: str) -> None:
-    """Fails when a cut of seconds outlasts its healing because connections wait for TCP to ask again: with ten seconds
-    instead of two until a connection is given up there was no leader for 4 s after this cut, and longer after others.
+    """Fails when a cut of seconds outlasts its healing because connections wait for TCP to ask again, which it does 6.4
+    and 12.8 s after the cut: with ten seconds instead of two until a connection is given up, that is at 10 s.
     """
-    with Cluster(tmp_path, seed=seed, network=network, **QUICK) as cluster:
+    with Cluster(tmp_path, seed=seed, network=network, **HASTY) as cluster:
         assert cluster.network is not None
         pairs = [(one, other) for one in cluster.members for other in cluster.members if one != other]
         with Load(cluster, book, clients=5, seed=seed) as load:
-            for cut_s in (6.5, 3.5, 8.0, 12.0, 25.0) if long else (6.5,):
+            for cut_s in (7.0, 3.5, 8.0, 12.0, 25.0) if long else (7.0,):
                 load.wait_for_writes(50)
                 cluster.network.cut(*pairs)
                 end = time.monotonic() + cut_s
