@@ -27,8 +27,8 @@ QUICK: dict[str, Any] = {"election_timeout_s": 0.6, "heartbeat_s": 0.06}
 STEADY: dict[str, Any] = {"election_timeout_s": 1.0, "heartbeat_s": 0.1}
 TIMEOUT_S = QUICK["election_timeout_s"]
 HASTY: dict[str, Any] = {"election_timeout_s": 0.3, "heartbeat_s": 0.03}
-# A new connection is asked for when it is dialled and a second later; two seconds after that it is dialled again. The rest
-# is an election.
+# A new connection is asked for when it is dialled and a second later; it is dialled again a second after that, and a
+# pause of at most one more. The rest is an election.
 HEALING_S = 2.9
 DELAY_S = 0.03
 BYTES_PER_S = 256 << 10
