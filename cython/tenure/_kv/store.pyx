@@ -387,8 +387,8 @@ cdef bint apply_mset(Store* store, Command* command) noexcept nogil:
 
 
 cdef enum:
-    # An append copies the whole value and hashes it again, on the loop, in one piece: where it may grow for long, each byte more
-    # makes heartbeats late. What is set at once is bounded by the size of a message.
+    # An append copies the whole value and hashes it again, on the loop, in one piece: where it may grow for long, each byte
+    # more makes heartbeats late. What is set at once is bounded by the size of a message.
     APPEND_LIMIT_BYTES = 4 << 20
 
 
