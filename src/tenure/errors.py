@@ -100,7 +100,7 @@ class TooLarge(InvalidArgument):
 
 
 class ChangeInProgress(Refused):
-    """An earlier change of the group is not applied yet: one at a time."""
+    """Another change of the group came first, or is not applied yet: one at a time."""
 
     code = "change_in_progress"
     retryable = True

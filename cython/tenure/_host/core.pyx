@@ -62,7 +62,7 @@ from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_
 from tenure._host.neighbours cimport neighbours_follow
 from tenure._host.redis_front cimport front_open
 from tenure._host.redis_types cimport FrontConfig, FrontGauges
-from tenure._host.roster cimport ROSTER_FULL, ROSTER_MALFORMED, RosterCode, RosterView, roster_set
+from tenure._host.roster cimport ROSTER_FULL, ROSTER_MALFORMED, ROSTER_MEMBERS, RosterCode, RosterView, roster_set
 from tenure._host.snapshots cimport snapshots_load
 from tenure._host.timekeeper cimport keeper_new
 from tenure._host.waiter cimport (
@@ -91,6 +91,7 @@ TRANSFER = SUBMIT_TRANSFER
 STEP_DOWN = SUBMIT_STEP_DOWN
 CAMPAIGN = SUBMIT_CAMPAIGN
 CHANGE = SUBMIT_CHANGE
+BOOK_MEMBERS = int(ROSTER_MEMBERS)
 SNAPSHOT = SUBMIT_SNAPSHOT
 
 cdef enum:

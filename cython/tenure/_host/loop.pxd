@@ -27,7 +27,7 @@ cdef enum SubmissionKind:
     SUBMIT_STEP_DOWN = 4
     SUBMIT_CAMPAIGN = 5
     SUBMIT_APPLIED = 6          # argument: index; results of a Python state machine
-    SUBMIT_CHANGE = 8           # payload: a change of membership; argument: 1 = a single one, never joint
+    SUBMIT_CHANGE = 8           # payload: a change of membership; argument: 2 x index of the configuration, + 1: never joint
     SUBMIT_MEMBERS = 9          # answered with `member_members`
     SUBMIT_SNAPSHOT = 10        # answered with the index that the snapshot being taken, or the last one, covers
     SUBMIT_FAIL = 7             # argument: code; the Python state machine raised

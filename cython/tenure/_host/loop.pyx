@@ -131,7 +131,7 @@ from tenure._net.transport cimport (
 )
 from tenure._raft.lease_rule cimport lease_add_dependent, lease_drop_dependent
 from tenure._raft.raft cimport raft_campaign, raft_report_unreachable, raft_step_down, raft_transfer
-from tenure._raft.types cimport ERR_MEMORY, LEADER, MSG_SNAP, OK, Message
+from tenure._raft.types cimport ERR_CHANGE_PENDING, ERR_MEMORY, LEADER, MSG_SNAP, OK, Message
 from tenure._storage.directory cimport directory_close
 from tenure._storage.wal cimport wal_close
 
@@ -262,10 +262,15 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
         member_applied(m, s.argument, s.results, s.results_count, now_ns)
         s.results_count = 0
     elif s.kind == SUBMIT_CHANGE:
+        # Whoever proposes has judged the change by the configuration of that index, and the roster that goes with it. What the
+        # core looks at is less: it knows no addresses, and not who was a member once.
+        if m.raft.role == LEADER and s.argument >> 1 != m.raft.configuration_index:
+            answer(s, m, ERR_CHANGE_PENDING)
+            return
         caller.waiter = s.waiter
         caller.completion = NULL
         s.waiter = NULL
-        member_change(m, s.payload, s.argument == 1, &caller, now_ns)
+        member_change(m, s.payload, s.argument & 1, &caller, now_ns)
         s.payload = NULL
     elif s.kind == SUBMIT_MEMBERS:
         waiter_answer(s.waiter, OUTCOME_OK, m.raft.configuration_index, m.raft.term, m.raft.lead, member_members(m))

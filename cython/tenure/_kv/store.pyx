@@ -27,7 +27,7 @@ from tenure._kv.codec cimport (
     EXPIRE_GT, EXPIRE_LT, EXPIRE_NX, EXPIRE_XX,
     OP_APPEND, OP_BATCH, OP_CAS, OP_CEILING, OP_COLLECT, OP_DEL, OP_EXPIREAT, OP_FLUSHALL, OP_GETDEL, OP_GETSET, OP_INCRBY,
     OP_MSET, OP_PERSIST, OP_SET, OP_SETNX, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX,
-    VALUE_LIMIT_BYTES, Command, command_check, command_next, integer_format, integer_parse, put_array, put_bytes,
+    Command, command_check, command_next, integer_format, integer_parse, put_array, put_bytes,
     put_error, put_integer, put_item_begin, put_item_end, put_kind, slice_integer
 )
 from tenure._kv.table cimport (
@@ -386,12 +386,18 @@ cdef bint apply_mset(Store* store, Command* command) noexcept nogil:
     return put_kind(&store.out, RESULT_OK)
 
 
+cdef enum:
+    # An append copies the whole value and hashes it again, on the loop, in one piece: where it may grow for long, each byte
+    # more makes heartbeats late. What is set at once is bounded by the size of a message.
+    APPEND_LIMIT_BYTES = 4 << 20
+
+
 cdef bint apply_append(Store* store, Command* command) noexcept nogil:
     cdef Place place
     locate(store, command_next(command), &place)
     cdef Slice tail = command_next(command)
     cdef uint64_t size = tail.size + (<uint64_t> place.item.value_size if place.item != NULL else 0)
-    if size > VALUE_LIMIT_BYTES:
+    if size > APPEND_LIMIT_BYTES:
         return put_error(&store.out, ERROR_TOO_LARGE)
     if not put_integer(&store.out, <int64_t> size):
         return False

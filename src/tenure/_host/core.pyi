@@ -11,6 +11,7 @@ TRANSFER: int
 STEP_DOWN: int
 CAMPAIGN: int
 CHANGE: int
+BOOK_MEMBERS: int
 SNAPSHOT: int
 
 # code, index, term, leader, value

@@ -12,6 +12,7 @@ def split_address(address: str) -> tuple[str, int]:
         ValueError: it is none.
     """
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    # An address goes into headers and lines of text: nothing in it may end one.
+    if not colon or not host or not host.isprintable() or " " in host or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"{address!r} is not host:port")
     return host.removeprefix("[").removesuffix("]"), int(port)

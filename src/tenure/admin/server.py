@@ -38,6 +38,7 @@ logger = logging.getLogger("tenure.admin")
 
 AT_A_TIME = 8
 REQUEST_S = 5.0  # to send a request, and to take an answer
+POLL_S = 0.2
 MIN_TOKEN_CHARACTERS = 16
 LOCALHOST = "127.0.0.1"
 
@@ -96,12 +97,13 @@ class AdminServer:
         self.host = host
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="tenure-admin", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": POLL_S}, name="tenure-admin", daemon=True
         )
         self._thread.start()
 
     def close(self) -> None:
         """Stop listening. Requests under way end by themselves, within their time limit."""
+        self._server.closing = True
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(1.0)
@@ -126,6 +128,7 @@ class BoundedServer(ThreadingHTTPServer):
         self.report = report
         self.control = control
         self.token = token
+        self.closing = False
         self._watchdogs: dict[Any, threading.Timer] = {}
         self._slots = threading.BoundedSemaphore(AT_A_TIME)
         if ":" in host:
@@ -140,8 +143,11 @@ class BoundedServer(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Wait for a free slot; every request gives its own back within its time limit."""
-        self._slots.acquire()
+        """Wait for a free slot; every request gives its own back within its time limit. Who stops waits for nobody."""
+        while not self._slots.acquire(timeout=POLL_S):
+            if self.closing:
+                self.shutdown_request(request)
+                return
         try:
             super().process_request(request, client_address)
         except BaseException:
@@ -149,10 +155,13 @@ class BoundedServer(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """As the parent's, and gives the slot back."""
-        self.allow(request, REQUEST_S)
+        """As the parent's, and gives the slot back. Without a thread that watches it, a request is not served."""
         try:
+            self.allow(request, REQUEST_S)
             super().process_request_thread(request, client_address)
+        except RuntimeError:
+            logger.warning("no thread for a request")
+            self.shutdown_request(request)
         finally:
             self._watchdogs.pop(request).cancel()
             self._slots.release()

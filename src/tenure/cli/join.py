@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from tenure.admin import AdminClient
 from tenure.cli.settings import MemberAddresses, Settings, cluster_uuid, parse_config, parse_settings
 from tenure.engine import roster as rosters
+from tenure.engine.native import host_and_port, written
 from tenure.errors import (
     AlreadyMember,
     InvalidArgument,
@@ -256,6 +257,8 @@ class Joiner:
         self._engine = engine
         self._client = client
         self._own = own
+        # As this host resolves it: there it listens, and by it this member knows itself in what others tell.
+        self._address = written(*host_and_port("peer", own.peer))
         self._learner = learner
         self._deadline = time.monotonic() + limit_s
         self._stopping = threading.Event()
@@ -306,7 +309,7 @@ class Joiner:
     def _add(self) -> bool:
         if self._own_info() is not None:
             return True
-        request = {"change": "add-learner", "id": self._engine.member_id, "address": self._own.peer}
+        request = {"change": "add-learner", "id": self._engine.member_id, "address": self._address}
         if self._own.admin is not None:
             request["admin"] = self._own.admin
         try:
@@ -316,10 +319,21 @@ class Joiner:
         return True
 
     def _is_told(self) -> bool:
-        """Whether the leader counts this member; raises when it no longer does. False where only others answer."""
+        """Whether the leader counts this member; raises when it no longer does, or counts another host under its id.
+
+        False where only others answer.
+        """
         answer = self._client.get("/v1/members", timeout=ASK_S)
         id = self._engine.member_id
-        if any(one["id"] == id for one in answer["members"]):
+        for one in answer["members"]:
+            if one["id"] != id:
+                continue
+            if one["address"] not in (None, self._address):
+                raise AlreadyMember(
+                    f"member {id} is another host, at {one['address']}: join under an id that was never used, with an "
+                    "empty directory",
+                    id=id,
+                )
             return True
         if answer["asked"] != answer["leader"]:
             return False

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from tenure._host.core import CHANGE, HostCore
+from tenure._host.core import BOOK_MEMBERS, CHANGE, HostCore
 from tenure.engine import roster as rosters
 from tenure.engine.outcome import OK, Call, Code
 from tenure.engine.protocol import Change, MemberChange, MemberInfo, Membership
@@ -245,7 +245,8 @@ class GroupMembership:
         single = len(changes) == 1
         encoded = [(KINDS[one.change], one.id, (one.address or "").encode()) for one in changes]
         payload = HostCore.encode_change(encoded, TRANSITION_AUTO, single)
-        code, index, _, leader, _ = call(Call.WRITE, CHANGE, payload, 1 if single else 0, deadline_ns)
+        # at the configuration that was judged: the loop refuses it when another change was applied in between
+        code, index, _, leader, _ = call(Call.WRITE, CHANGE, payload, found["index"] << 1 | single, deadline_ns)
         if code != OK:
             raise self._refusal(code) or error(code, leader)
         try:
@@ -260,7 +261,7 @@ class GroupMembership:
     @staticmethod
     def _refusal(code: int) -> TenureError | None:
         if code in (Code.CHANGE_PENDING, Code.ALREADY_JOINT, Code.SIMPLE_IN_JOINT):
-            return ChangeInProgress("an earlier change of the group is not applied yet: one at a time")
+            return ChangeInProgress("another change of the group came first, or is not applied yet: one at a time")
         if code in (Code.NO_VOTERS, Code.JOINT_WITHOUT_VOTERS):
             return WouldLoseQuorum("nobody would be left to vote")
         if code == Code.TOO_MANY_MEMBERS:
@@ -283,6 +284,12 @@ class GroupMembership:
                 voters.discard(one.id)
         if not voters:
             raise WouldLoseQuorum("nobody would be left to vote")
+        book = {id for id, _, _ in found["roster"]}
+        if len(book.union(one.id for one in changes)) > max(BOOK_MEMBERS, len(book)):
+            raise InvalidArgument(
+                f"the group's book of addresses is full: it holds {BOOK_MEMBERS} members, those removed among them",
+                field="id",
+            )
         return voters
 
     def _unreachable(

@@ -23,7 +23,14 @@ import pytest
 import tenure
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = ["README.md", "docs/guide.md", "docs/operations.md", "docs/simulator.md", "docs/model.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/guide.md",
+    "docs/operations.md",
+    "docs/simulator.md",
+    "docs/model.md",
+    "docs/lease-safety.md",
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # no language: nothing to run
 PORT = re.compile(r"\b71\d\d\b")
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tenure import errors
+from tenure._host.core import BOOK_MEMBERS
 from tenure._kv import codec
 from tenure._kv.machine import KeyValueMachine
 from tenure.config import Config
@@ -248,3 +249,65 @@ def test_a_snapshot_on_demand(grow):
     assert engine.take_snapshot() == index  # nothing new: the one that is there covers it
     with pytest.raises(errors.InvalidArgument):
         grow(1).engines[1].take_snapshot()
+
+
+def test_two_operators_who_add_one_id_at_once(grow):
+    """The second one looks at the group before the first one's change is made, and proposes after it."""
+    cluster = grow(1)
+    engine = cluster.engines[1]
+    here, there = free_addresses([4])[4], free_addresses([5])[5]
+    call, overtaken = engine._call, []
+
+    def slow(*arguments):
+        if not overtaken:
+            overtaken.append(True)
+            engine.add_learner(4, here)
+        return call(*arguments)
+
+    engine._call = slow
+    with pytest.raises(errors.ChangeInProgress) as refusal:
+        engine.add_learner(4, there)
+    assert refusal.value.retryable
+    assert engine.configuration().member(4).address == here
+    with pytest.raises(errors.AlreadyMember):
+        engine.add_learner(4, there)
+
+
+def test_a_removal_in_between_does_not_let_an_id_come_back(grow):
+    cluster = grow(1)
+    engine = cluster.engines[1]
+    address = free_addresses([4])[4]
+    call, overtaken = engine._call, []
+
+    def slow(*arguments):
+        if not overtaken:
+            overtaken.append(True)
+            engine.add_learner(4, address)
+            engine.remove(4)
+        return call(*arguments)
+
+    engine._call = slow
+    with pytest.raises(errors.ChangeInProgress):
+        engine.add_learner(4, address)
+    with pytest.raises(errors.AlreadyMember):
+        engine.add_learner(4, address)
+
+
+def test_a_full_book_of_addresses_takes_nobody_more(tmp_path):
+    """Nobody could be told where the member is: it would count and never be reached."""
+    nobody_there = dict.fromkeys(range(2, BOOK_MEMBERS + 1), "127.0.0.1:1")
+    with NativeEngine(
+        Dictionary(),
+        directory=tmp_path / "1",
+        cluster_id=CLUSTER_ID,
+        member_id=1,
+        members={**free_addresses([1]), **nobody_there},
+        bootstrap=(1,),
+        config=FAST,
+    ) as engine:
+        engine.wait_for_leader(timeout=15)
+        eventually(lambda: engine.state is State.LEADER)
+        with pytest.raises(errors.InvalidArgument, match="256"):
+            engine.add_voter(BOOK_MEMBERS + 1, "127.0.0.1:1", timeout=5)
+        assert engine.configuration().voters == (1,)
+        engine.propose(b"a=1", timeout=5)

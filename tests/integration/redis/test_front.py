@@ -371,7 +371,7 @@ def test_what_nobody_asks_for_any_more_is_removed_as_fast_as_it_comes(one: Membe
 def test_commands_that_take_long_do_not_take_the_loop_for_long(one: Member) -> None:
     """Each hashes a large value again. Between two of them everybody else has a turn."""
     with Wire(one.port) as wire:
-        for _ in range(16):
+        for _ in range(4):
             wire.call("APPEND", "large", b"x" * 1_000_000)
         before = one.core.gauges()["passes"]
         wire.send(encode("EXPIRE", "large", 1000) * 64)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
+import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -137,6 +140,32 @@ def trickle(client: socket.socket, seconds: float) -> None:
         time.sleep(0.05)
 
 
+def test_silent_clients_do_not_hold_up_the_end():
+    with contextlib.ExitStack() as stack:
+        running = AdminServer(FixedReport(), "127.0.0.1", 0)
+        for _ in range(2 * server_module.AT_A_TIME):
+            stack.enter_context(socket.create_connection((running.host, running.port)))
+        time.sleep(0.3)  # until the places are taken, and the next one waits for one
+        begin = time.monotonic()
+        running.close()
+        assert time.monotonic() - begin < server_module.REQUEST_S / 2
+
+
+def test_a_request_that_no_thread_can_watch_gives_its_place_back(monkeypatch):
+    class NoThread(threading.Timer):
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    with AdminServer(FixedReport(), "127.0.0.1", 0) as running:
+        with monkeypatch.context() as limited:
+            limited.setattr(server_module.threading, "Timer", NoThread)
+            for _ in range(server_module.AT_A_TIME + 1):
+                with socket.create_connection((running.host, running.port), timeout=5) as client, suppress(OSError):
+                    client.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+                    assert client.recv(1) == b""
+        assert fetch(running, "/status")[0] == 200
+
+
 def test_an_address_in_use_is_a_typed_error(server):
     with pytest.raises(AddressUnavailable) as caught:
         AdminServer(FixedReport(), "127.0.0.1", server.port)
@@ -170,7 +199,9 @@ def test_addresses(text, found):
     assert split_address(text) == found
 
 
-@pytest.mark.parametrize("text", ["", "host", ":80", "host:", "host:http", "host:70000", "host:-1"])
+@pytest.mark.parametrize(
+    "text", ["", "host", ":80", "host:", "host:http", "host:70000", "host:-1", "a\r\nB: c:80", "a b:80"]
+)
 def test_what_is_no_address(text):
     with pytest.raises(ValueError, match="host:port"):
         split_address(text)

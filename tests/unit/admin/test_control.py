@@ -182,6 +182,7 @@ def test_an_empty_body_is_an_empty_object(leader):
         ({"change": "remove", "id": 4, "timeout_s": 0}, "timeout_s"),
         ({"change": "remove", "id": 4, "timeout_s": 1e9}, "timeout_s"),
         (b'{"change": "remove", "id": 4, "timeout_s": NaN}', "timeout_s"),
+        ({"change": "remove", "id": 4, "timeout_s": 10**400}, "timeout_s"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_by_field(leader, body, field):

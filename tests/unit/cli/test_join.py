@@ -203,9 +203,9 @@ class Newcomer:
 
 @pytest.fixture
 def joins(cluster):
-    def start(engine=None, *, learner=False, limit_s=20.0):
+    def start(engine=None, *, learner=False, limit_s=20.0, peer="127.0.0.1:7104"):
         client = AdminClient([cluster.admin])
-        own = MemberAddresses("127.0.0.1:7104", admin="127.0.0.1:7204")
+        own = MemberAddresses(peer, admin="127.0.0.1:7204")
         joiner = Joiner(engine or Newcomer(cluster.engine), client, own, learner=learner, limit_s=limit_s)
         joiner.start()
         assert joiner.done.wait(30)
@@ -259,6 +259,29 @@ def test_a_change_whose_outcome_was_lost_but_that_happened(cluster, joins):
     cluster.engine.learners.add(4)
     assert joins(Late(cluster.engine)).error is None
     assert cluster.engine.voters == {1, 2, 3, 4}
+
+
+def test_two_hosts_that_join_at_once_under_one_id(cluster, joins):
+    """The second one asked for its invitation before the first was added, so nobody has refused it yet."""
+
+    class NotAddedYet(Newcomer):
+        def configuration(self):
+            whole = super().configuration()
+            return dataclasses.replace(whole, members=tuple(one for one in whole.members if one.id != 4))
+
+    cluster.engine.learners.add(4)
+    cluster.engine.addresses[4] = "127.0.0.1:7999"
+    second = NotAddedYet(cluster.engine)
+    error = joins(second, limit_s=5.0).error
+    assert isinstance(error, AlreadyMember)
+    assert "127.0.0.1:7999" in str(error)
+    assert second.caught_up == 0
+    assert cluster.engine.learners == {4}
+
+
+def test_the_cluster_is_told_the_address_that_this_host_listens_on(cluster, joins):
+    assert joins(peer="localhost:7104").error is None
+    assert cluster.engine.addresses[4] == "127.0.0.1:7104"
 
 
 def test_a_member_that_was_removed_is_told_so(cluster, joins):
