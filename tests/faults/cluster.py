@@ -23,9 +23,11 @@ from typing import Any
 from tests.faults.clients import Book, Connection, NoAnswerError
 from tests.faults.proxy import Network
 
+import tenure
 from tenure.sim.linearizability import Verdict, check
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = Path(tenure.__file__).resolve().parents[1]  # the members run the modules that the test runs
 START_S = 20.0
 LIFETIME_S = 280
 POWER_LOSS = {"TENURE_STORAGE_FAULTS": "hold_unsynced"}
@@ -101,12 +103,12 @@ class Cluster:
         directories: dict[int, Path] | None = None,
         **config: Any,
     ) -> None:
-        """`packages`: where tenure is imported from, if not from here; `config`: fields of the members' Config."""
+        """`packages`: where tenure is imported from, if not from where this process does; `config`: fields of the members' Config."""
         self.folder = folder
         self.config = {"election_timeout_s": 1.0, **config}
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TENURE_", "PYTEST_"))},
-            "PYTHONPATH": str(packages or ROOT / "src"),
+            "PYTHONPATH": str(packages or PACKAGES),
             "PYTHONUNBUFFERED": "1",
             **(environment or {}),
         }
@@ -323,7 +325,7 @@ def check_by_command(path: Path) -> subprocess.CompletedProcess[str]:
     """`tenure check-history FILE`."""
     return subprocess.run(
         [sys.executable, "-m", "tenure.cli", "check-history", str(path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": str(PACKAGES)},
         capture_output=True,
         text=True,
         timeout=120,
