@@ -26,7 +26,7 @@ from tenure._core.applied_index cimport AppliedIndex, applied_new, applied_publi
 from tenure._core.blob cimport Blob, blob_new, blob_release
 from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_now_ns
 from tenure._core.fence cimport Fence
-from tenure._core.lease cimport Lease, lease_new
+from tenure._core.lease cimport Lease, lease_new, lease_retain
 from tenure._core.posix cimport close
 from tenure._core.queue cimport Queue, queue_open, queue_pop_batch
 from tenure._core.state_machine cimport NativeMachine
@@ -39,9 +39,11 @@ from tenure._core.wakeup cimport (
     wakeup_wait,
 )
 from tenure._host.loop cimport (
+    SUBMIT_ADD_DEPENDENT,
     SUBMIT_APPLIED,
     SUBMIT_CAMPAIGN,
     SUBMIT_CHANGE,
+    SUBMIT_DROP_DEPENDENT,
     SUBMIT_FAIL,
     SUBMIT_MEMBERS,
     SUBMIT_PROPOSE,
@@ -593,7 +595,9 @@ cdef class HostCore:
 
     # ---- submissions
 
-    cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL:
+    cdef Waiter* submit(
+            self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag, Lease lease=None
+    ) except NULL:
         cdef Submission* s
         cdef Waiter* waiter
         cdef Blob* payload = NULL
@@ -611,6 +615,8 @@ cdef class HostCore:
         s.group = self.member.group
         s.argument = argument
         s.payload = payload
+        if lease is not None:
+            s.lease = lease_retain(lease.word)
         s.waiter = waiter
         if inbox is not None:
             waiter.inbox = inbox_retain(inbox.inbox)
@@ -626,12 +632,12 @@ cdef class HostCore:
             raise Overloaded("the host takes no more submissions now", limit="submissions")
         return waiter
 
-    def call(self, int kind, bytes data, uint64_t argument, int64_t deadline_ns) -> tuple | None:
+    def call(self, int kind, bytes data, uint64_t argument, int64_t deadline_ns, Lease lease=None) -> tuple | None:
         """Submit and wait without the GIL: (code, index, term, leader, value), or None when the deadline passed first.
 
         The deadline is an instant of CLOCK_MONOTONIC, negative for none. Ctrl-C ends the wait; the operation goes on.
         """
-        cdef Waiter* waiter = self.submit(kind, data, argument, None, 0)
+        cdef Waiter* waiter = self.submit(kind, data, argument, None, 0, lease)
         cdef int64_t slice_ns
         cdef int done
         while True:
@@ -680,6 +686,25 @@ cdef class HostCore:
             return PyBytes_FromStringAndSize(encoded.bytes(), encoded.size)
         finally:
             blob_release(encoded)
+
+    def add_dependent(self, Lease lease not None) -> int:
+        """From the return on, `lease` is withdrawn in the step that withdraws the member's own; returns an outcome's code.
+
+        Until as many calls of `drop_dependent`. Unless the member leads, with its lease not withdrawn, `lease` is withdrawn
+        at once. Where the member fails or closes, it is closed.
+        """
+        return self.call(SUBMIT_ADD_DEPENDENT, None, 0, -1, lease)[0]
+
+    def drop_dependent(self, Lease lease not None) -> None:
+        """Undo one `add_dependent`. Does not wait; of a host that takes nothing more, nothing depends any more."""
+        cdef Waiter* waiter
+        if self.closed or os.getpid() != self.pid:
+            return
+        try:
+            waiter = self.submit(SUBMIT_DROP_DEPENDENT, None, 0, None, 0, lease)
+        except (Closed, Overloaded):
+            return
+        waiter_release(waiter)
 
     def members(self, int64_t deadline_ns) -> dict | None:
         """Who belongs to the group, as applied here; None when the deadline passed or the member has stopped."""
