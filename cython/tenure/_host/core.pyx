@@ -698,7 +698,8 @@ cdef class HostCore:
     def drop_dependent(self, Lease lease not None) -> None:
         """Undo one `add_dependent`. Does not wait; of a host that takes nothing more, nothing depends any more."""
         cdef Waiter* waiter
-        if self.closed or os.getpid() != self.pid:
+        # acquire: as in `submit`
+        if self.closed.load(memory_order_acquire) or os.getpid() != self.pid:
             return
         try:
             waiter = self.submit(SUBMIT_DROP_DEPENDENT, None, 0, None, 0, lease)
