@@ -1,8 +1,8 @@
 """Runs tests against the instrumented copies of the compiled modules. `python -m tests.sanitized thread tests/unit`
 
-`make tsan` and `make asan` build the copies and come here. Each folder of tests is a run of its own, so that a crash in one
-says nothing of the next. A sanitizer writes what it finds into a file for each process, and the files are judged at the end:
-a report of any process fails the run, also one of a member that a test killed, or whose exit status nobody looked at.
+`make tsan` and `make asan` build the copies and come here. Each folder of tests is a run of its own, so that a crash in
+one leaves the others. A sanitizer writes what it finds into a file for each process, and the files are judged at the
+end: a report of any process fails the run, also one of a member that a test killed, or whose exit status nobody saw.
 
 A test proves nothing about a process that runs other modules than the instrumented ones. So the processes that descend
 from the run are looked at while it lasts, and one with a compiled module of ours from elsewhere fails the run too.
@@ -19,18 +19,21 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.compiled_sources import ROOT, compiled_modules
+
 REPORTED = 66
 LIBRARIES = {"thread": ("libtsan.so",), "address": ("libasan.so", "libubsan.so")}
 FOLDERS = {"thread": "tsan", "address": "asan"}
-LOOK_S = 0.2
+LOOK_S = 0.5
 SHOWN = 20
-MODULE = re.compile(r"\s(/\S*/tenure/\S+\.so)$", re.MULTILINE)
+MAPPED = re.compile(r"\s(/.+\.so)$", re.MULTILINE)
+MODULES = tuple(f"/{name.replace('.', '/')}{sysconfig.get_config_var('EXT_SUFFIX')}" for name in compiled_modules())
 SUMMARY = re.compile(r"^(?:SUMMARY: .*|.*runtime error: .*|.*FATAL: .*)$", re.MULTILINE)
 PROCESS = re.compile(r"^==\d+==|\(pid=\d+\)", re.MULTILINE)
 
@@ -45,7 +48,7 @@ def environment(sanitizer: str, library: Path, reports: Path) -> dict[str, str]:
     options = {
         "thread": {"TSAN_OPTIONS": f"exitcode={REPORTED} {log}"},
         "address": {
-            # Python's own memory is not given back at its end. A process that could not get memory gets null, as elsewhere.
+            # Python's own memory is not given back at its end. Who asks for too much gets null, as elsewhere.
             "ASAN_OPTIONS": f"detect_leaks=0 allocator_may_return_null=1 exitcode={REPORTED} {log}",
             "UBSAN_OPTIONS": f"print_stacktrace=1 exitcode={REPORTED} {log}",
             "PYTHONMALLOC": "malloc",
@@ -92,7 +95,8 @@ class Watch(threading.Thread):
 
     def look_at(self, pid: int) -> None:
         with contextlib.suppress(OSError):
-            modules = set(MODULE.findall(Path(f"/proc/{pid}/maps").read_text()))
+            mapped = set(MAPPED.findall(Path(f"/proc/{pid}/maps").read_text()))
+            modules = {path for path in mapped if path.endswith(MODULES)}
             elsewhere = {module for module in modules if not module.startswith(self.library)}
             if elsewhere and pid not in self.strangers:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -149,7 +153,8 @@ def main() -> int:
     reported = show(reports)
     for stranger in watch.strangers.values():
         print(f"\n---- a process that is not instrumented: {stranger}")
-    print(f"\n{len(watch.instrumented)} instrumented processes were seen, {len(watch.strangers)} others; {reported} reported")
+    seen, others = len(watch.instrumented), len(watch.strangers)
+    print(f"\n{seen} instrumented processes were seen, {others} others; {reported} reported")
     if reported or watch.strangers:
         return REPORTED
     return status if status >= 0 else 128 - status

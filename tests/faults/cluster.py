@@ -103,7 +103,7 @@ class Cluster:
         directories: dict[int, Path] | None = None,
         **config: Any,
     ) -> None:
-        """`packages`: where tenure is imported from, if not from where this process does; `config`: fields of the members' Config."""
+        """`packages`: where tenure is imported from, if not from where it is here; `config`: of the members' Config."""
         self.folder = folder
         self.config = {"election_timeout_s": 1.0, **config}
         self.environment = {

@@ -48,7 +48,7 @@ def build_guest(folder: Path, include: Path) -> Path:
     built = subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--inplace"],
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},  # a compiler needs no sanitizer
+        env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},  # no sanitizer in a compiler
         capture_output=True,
         text=True,
         check=False,
