@@ -36,25 +36,48 @@ MAPPED = re.compile(r"\s(/.+\.so)$", re.MULTILINE)
 MODULES = tuple(f"/{name.replace('.', '/')}{sysconfig.get_config_var('EXT_SUFFIX')}" for name in compiled_modules())
 SUMMARY = re.compile(r"^(?:SUMMARY: .*|.*runtime error: .*|.*FATAL: .*)$", re.MULTILINE)
 PROCESS = re.compile(r"^==\d+==|\(pid=\d+\)", re.MULTILINE)
+# The two libraries of `address` have a report file each, and what the second one is told of it goes to the first one.
+TELL_UBSAN = """
+#include <dlfcn.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void tell(void) {
+    void *library = dlopen("libubsan.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    void *set = library ? dlsym(library, "__sanitizer_set_report_path") : 0;
+    const char *path = getenv("UBSAN_REPORTS");
+    if (set && path) ((void (*)(const char *))set)(path);
+}
+"""
 
 
-def environment(sanitizer: str, library: Path, reports: Path) -> dict[str, str]:
-    """That of every process of the run: the instrumented modules come first, whatever its working directory."""
+def preloaded(sanitizer: str, build: Path) -> list[str]:
+    """The sanitizer's libraries, in the order that they ask for, and what tells the second where to report."""
     found = [
         subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
         for name in LIBRARIES[sanitizer]
     ]
+    if sanitizer == "address":
+        tell = str(build / "tell_ubsan.so")
+        compiler = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", tell, "-ldl"]
+        subprocess.run(compiler, input=TELL_UBSAN, text=True, check=True)
+        found.append(tell)
+    return found
+
+
+def environment(sanitizer: str, build: Path, reports: Path) -> dict[str, str]:
+    """That of every process of the run: the instrumented modules come first, whatever its working directory."""
     log = f"log_path={reports / 'report'}"
     options = {
         "thread": {"TSAN_OPTIONS": f"exitcode={REPORTED} {log}"},
         "address": {
             # Python's own memory is not given back at its end. Who asks for too much gets null, as elsewhere.
             "ASAN_OPTIONS": f"detect_leaks=0 allocator_may_return_null=1 exitcode={REPORTED} {log}",
-            "UBSAN_OPTIONS": f"print_stacktrace=1 exitcode={REPORTED} {log}",
+            "UBSAN_OPTIONS": f"print_stacktrace=1 exitcode={REPORTED}",
+            "UBSAN_REPORTS": f"{reports / 'undefined'}",
             "PYTHONMALLOC": "malloc",
         },
     }[sanitizer]
-    return {**os.environ, **options, "PYTHONPATH": str(library), "LD_PRELOAD": " ".join(found)}
+    preload = " ".join(preloaded(sanitizer, build))
+    return {**os.environ, **options, "PYTHONPATH": str(build / "lib"), "LD_PRELOAD": preload}
 
 
 def ancestry() -> dict[int, int]:
@@ -134,6 +157,7 @@ def main() -> int:
     reports.mkdir(parents=True)
     watch = Watch(build / "lib")
     watch.start()
+    variables = environment(arguments.sanitizer, build, reports)
     status = 0
     for tests in arguments.tests:
         began = time.monotonic()
@@ -143,7 +167,7 @@ def main() -> int:
                 *("-m", "not figures and not uninstrumented", tests, *arguments.pytest_args.split()),
             ],
             cwd=ROOT,
-            env=environment(arguments.sanitizer, build / "lib", reports),
+            env=variables,
             check=False,
         ).returncode
         print(f"{tests}: exit status {code} after {time.monotonic() - began:.0f} s", flush=True)
