@@ -77,7 +77,13 @@ def environment(sanitizer: str, build: Path, reports: Path) -> dict[str, str]:
         },
     }[sanitizer]
     preload = " ".join(preloaded(sanitizer, build))
-    return {**os.environ, **options, "PYTHONPATH": str(build / "lib"), "LD_PRELOAD": preload}
+    return {
+        **os.environ,
+        **options,
+        "PYTHONPATH": str(build / "lib"),
+        "LD_PRELOAD": preload,
+        "TENURE_SANITIZED": sanitizer,
+    }
 
 
 def ancestry() -> dict[int, int]:
