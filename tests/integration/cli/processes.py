@@ -35,7 +35,7 @@ def environment() -> dict[str, str]:
 
 
 def plain() -> dict[str, str]:
-    """The environment of a program that is not ours: `ps`, for one, hangs with a sanitizer's library in it."""
+    """The environment of a program that is not ours: `ps` and others hang with a sanitizer's library in them."""
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
