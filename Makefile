@@ -81,21 +81,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix --select I
 	$(BIN)/ruff format
 
-# Instrumented copies of the compiled modules under build/, run with the sanitizer's library loaded first.
+# Instrumented copies of the compiled modules under build/, and tests against them with the sanitizer's library loaded first.
 SANITIZED_TESTS ?= $(wildcard tests/unit tests/integration)
 SANITIZED_BUILD = $(BIN)/python setup.py --quiet build --build-base build/$@ --build-lib build/$@/lib
-SANITIZED_RUN = PYTHONPATH=build/$@/lib $(BIN)/python -m pytest -p no:cacheprovider --timeout 300 \
-	-m "not figures" $(SANITIZED_TESTS) $(PYTEST_ARGS)
+SANITIZED_RUN = $(BIN)/python -m tests.sanitized --pytest-args="$(PYTEST_ARGS)"
 
 tsan: $(READY)
 	TENURE_SANITIZE=thread $(SANITIZED_BUILD)
-	TSAN_OPTIONS=exitcode=66 \
-	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" $(SANITIZED_RUN)
+	$(SANITIZED_RUN) thread $(SANITIZED_TESTS)
 
 asan: $(READY)
 	TENURE_SANITIZE=address $(SANITIZED_BUILD)
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" $(SANITIZED_RUN)
+	$(SANITIZED_RUN) address $(SANITIZED_TESTS)
 
 # Coverage-guided fuzzing, a minute for each target; needs clang. `make fuzz FUZZ_SECONDS=600 TARGET=resp`, and for an input that
 # was found, `make fuzz TARGET=resp FUZZ_INPUT=path`. See docs/fuzzing.md.

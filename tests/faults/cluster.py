@@ -24,9 +24,11 @@ from tests.faults.clients import Book, Connection, NoAnswerError
 from tests.faults.netns import Namespaces
 from tests.faults.proxy import Network
 
+import tenure
 from tenure.sim.linearizability import Verdict, check
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = Path(tenure.__file__).resolve().parents[1]  # the members run the modules that the test runs
 START_S = 20.0
 LIFETIME_S = 280
 POWER_LOSS = {"TENURE_STORAGE_FAULTS": "hold_unsynced"}
@@ -112,7 +114,7 @@ class Cluster:
         directories: dict[int, Path] | None = None,
         **config: Any,
     ) -> None:
-        """`packages`: where tenure is imported from, if not from here; `config`: fields of the members' Config.
+        """`packages`: where tenure is imported from, if not from where it is here; `config`: of the members' Config.
 
         `network`: "proxy" or "netns", so that links can be cut and slowed; `proxied` is short for the former.
         """
@@ -120,7 +122,7 @@ class Cluster:
         self.config = {"election_timeout_s": 1.0, **config}
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TENURE_", "PYTEST_"))},
-            "PYTHONPATH": str(packages or ROOT / "src"),
+            "PYTHONPATH": str(packages or PACKAGES),
             "PYTHONUNBUFFERED": "1",
             **(environment or {}),
         }
@@ -407,7 +409,7 @@ def check_by_command(path: Path) -> subprocess.CompletedProcess[str]:
     """`tenure check-history FILE`."""
     return subprocess.run(
         [sys.executable, "-m", "tenure.cli", "check-history", str(path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": str(PACKAGES)},
         capture_output=True,
         text=True,
         timeout=120,

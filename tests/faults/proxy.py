@@ -44,11 +44,16 @@ class Link:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if not self.network.remember(near, far):
                 return
-            for source, sink, sender, receiver in (
-                (near, far, self.dialler, self.target),
-                (far, near, self.target, self.dialler),
-            ):
-                threading.Thread(target=self.pump, args=(source, sink, sender, receiver), daemon=True).start()
+            threading.Thread(target=self.carry, args=(near, far), daemon=True).start()
+
+    def carry(self, near: socket.socket, far: socket.socket) -> None:
+        """Both ways, until either side ends; only then are the sockets closed, when no thread is at them any more."""
+        back = threading.Thread(target=self.pump, args=(far, near, self.target, self.dialler), daemon=True)
+        back.start()
+        self.pump(near, far, self.dialler, self.target)
+        back.join()
+        for one in (near, far):
+            self.network.forget(one)
 
     def pump(self, source: socket.socket, sink: socket.socket, sender: int, receiver: int) -> None:
         try:
@@ -62,7 +67,6 @@ class Link:
         for one in (source, sink):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            self.network.forget(one)
 
 
 class Network:

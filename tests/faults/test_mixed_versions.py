@@ -98,6 +98,7 @@ def hands(cluster: Cluster, load: Load, sender: int, receiver: int) -> None:
     assert behind_by_a_snapshot(cluster, load, receiver) >= 1, "no snapshot was sent"
 
 
+@pytest.mark.uninstrumented
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", ["former", "this"])
 def test_a_rolling_change_of_build_under_load(tmp_path: Path, book: Book, seed: int, former: Path, first: str) -> None:

@@ -117,6 +117,7 @@ def busy_python(cluster: Cluster, id: int, **request: Any):
     assert answers[0]["status"] == "ok", answers
 
 
+@pytest.mark.figures
 @NEEDS_GIL
 @pytest.mark.timeout(90)
 def test_a_held_gil_costs_the_leader_nothing(tmp_path: Path, book: Book, seed: int) -> None:

@@ -134,6 +134,7 @@ def test_a_leader_that_stood_still_serves_no_stale_read(tmp_path: Path, book: Bo
         judge(cluster, book)
 
 
+@pytest.mark.uninstrumented
 @pytest.mark.timeout(600)
 def test_without_the_expiry_check_stale_reads_are_found(tmp_path: Path, book: Book, seed: int) -> None:
     """The control: the same rounds on a build whose leases never end by themselves."""

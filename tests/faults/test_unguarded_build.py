@@ -11,6 +11,7 @@ import pytest
 from tests.faults.unguarded import ROOT
 
 
+@pytest.mark.uninstrumented
 @pytest.mark.parametrize(
     "command",
     [

@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from libcpp.atomic cimport memory_order_relaxed
+from libcpp.atomic cimport memory_order_acquire, memory_order_relaxed
 
 from tenure._core.blob cimport Blob, blob_release, blob_retain
 from tenure._core.clock cimport clock_monotonic_ns, clock_wall_ms
@@ -144,7 +144,8 @@ cdef Waiter* submit(Host* host, int32_t kind, Blob* payload, Inbox* inbox, void*
 
 
 cdef int require_running(HostCore core) except -1:
-    if core.host == NULL or not core.started or core.closed:
+    # acquire: the threads that were started
+    if core.host == NULL or not core.running.load(memory_order_acquire):
         raise ValueError("the host does not run")
     return 0
 

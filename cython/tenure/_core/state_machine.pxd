@@ -59,4 +59,5 @@ cdef struct StateMachine:
 cdef class NativeMachine:
     """A compiled state machine on its way into a host; see `state_machine.pyx`."""
     cdef StateMachine machine       # self null once a host has taken it over
-    cdef StateMachine take(self)    # the taker calls release
+    cdef bint is_taken(self) noexcept
+    cdef StateMachine take(self)    # the taker calls release; `self` null: somebody has taken it before

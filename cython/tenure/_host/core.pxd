@@ -1,10 +1,12 @@
 """The Python edge of a host with one member: `HostCore`, and the inbox of one asyncio loop."""
 
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libcpp.atomic cimport atomic
 
 from tenure._core.applied_index cimport AppliedIndex
 from tenure._core.fence cimport Fence
 from tenure._core.lease cimport Lease
+from tenure._core.queue cimport Queue
 from tenure._core.state_machine cimport NativeMachine
 from tenure._host.loop cimport Host, HostConfig
 from tenure._host.member cimport Member
@@ -29,8 +31,8 @@ cdef class CompletionInbox:
 cdef class HostCore:
     cdef Host* host             # from __cinit__ to __dealloc__
     cdef Member* member
-    cdef bint started
-    cdef bint closed
+    cdef atomic[uint32_t] running       # 1: there are threads, and nobody has begun to end them
+    cdef atomic[uint32_t] closed
     cdef object pid
     cdef object __weakref__
     cdef readonly uint16_t port         # where peers reach this member
@@ -48,6 +50,7 @@ cdef class HostCore:
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
     cdef int open_front(self, NativeMachine machine, dict options) except -1
     cdef int check_fork(self) except -1
+    cdef void* pop(self, Queue* queue) noexcept
     cdef void let_go(self) noexcept
     cdef Waiter* submit(
             self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag, Lease lease=*

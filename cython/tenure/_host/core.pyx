@@ -4,6 +4,9 @@
 `(code, index, term, leader, value)` tuples that `tenure.engine` makes results or exceptions of. Any thread may call anything;
 `close` may be called from several threads and while others wait. A process that forked must not use the parent's host: every
 method says so, and the child's copy of the lease is cleared already.
+
+Nothing here rests on the GIL: what changes after construction is atomic, and a queue with one consumer is popped under the
+lock of the object that owns it (`cython.critical_section`, which costs nothing where there is a GIL).
 """
 
 import logging
@@ -17,7 +20,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from libcpp.atomic cimport memory_order_relaxed, memory_order_release
+from libcpp.atomic cimport memory_order_acq_rel, memory_order_acquire, memory_order_relaxed, memory_order_release
 
 from tenure._core.applied_index cimport AppliedIndex, applied_new, applied_publish
 from tenure._core.blob cimport Blob, blob_new, blob_release
@@ -25,7 +28,7 @@ from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_
 from tenure._core.fence cimport Fence
 from tenure._core.lease cimport Lease, lease_new, lease_retain
 from tenure._core.posix cimport close
-from tenure._core.queue cimport queue_open, queue_pop_batch
+from tenure._core.queue cimport Queue, queue_open, queue_pop_batch
 from tenure._core.state_machine cimport NativeMachine
 from tenure._core.wakeup cimport (
     loop_wakeup_arm,
@@ -106,6 +109,12 @@ cdef int check_signals(Waiter* waiter) except -1:
     return 0
 
 
+cdef void* popped(Queue* queue) noexcept:
+    """The oldest item, or null. For one thread at a time."""
+    cdef void* item = NULL
+    return item if queue_pop_batch(queue, &item, 1) else NULL
+
+
 cdef tuple take_outcome(Waiter* waiter):
     """(code, index, term, leader, value); gives up the caller's reference."""
     cdef object value = None
@@ -146,11 +155,14 @@ cdef class CompletionInbox:
         cdef list finished = []
         loop_wakeup_drain(&self.inbox.wakeup)
         loop_wakeup_arm(&self.inbox.wakeup)  # before the look: what comes later writes the descriptor again
-        while queue_pop_batch(&self.inbox.queue, &item, 1):
+        while True:
+            with cython.critical_section(self):
+                item = popped(&self.inbox.queue)
+            if item == NULL:
+                return finished
             waiter = <Waiter*>item
             tag = <uint64_t>waiter.tag
             finished.append((tag, take_outcome(waiter)))
-        return finished
 
 
 cdef Blob* blob_of(bytes data) except NULL:
@@ -242,7 +254,7 @@ cdef dict decode_members(bytes data):
 
 
 class CoreError(Exception):
-    """A failure of opening or running a host: `kind` is "network" or "raft"; the rest says what and where."""
+    """A failure of opening or running a host: `kind` is "network", "raft" or "machine"; the rest says what and where."""
 
     def __init__(self, kind, code, errno_value=0, path="", offset=0):
         super().__init__(f"{kind} error {code} ({os.strerror(errno_value) if errno_value else 'no errno'}) {path} {offset}")
@@ -279,7 +291,7 @@ cdef class HostCore:
 
         Raises:
             StorageError: and its kinds: the directory cannot be used.
-            CoreError: the address cannot be listened on, or the settings contradict each other.
+            CoreError: the address cannot be listened on, the settings contradict each other, or the machine is used up.
         """
         cdef RaftConfig raft
         cdef HostConfig config
@@ -288,6 +300,8 @@ cdef class HostCore:
         self.pid = os.getpid()
         _hosts.add(self)
         self.member_id = member_id
+        if machine is not None and machine.is_taken():
+            raise CoreError("machine", 1)       # before anything is touched
         if len(cluster_id) != 16:
             raise ValueError("a cluster id has 16 bytes")
         raft_default_config(&raft)
@@ -401,6 +415,8 @@ cdef class HostCore:
         m.transfer.hold_bytes = options.snapshot_hold_bytes
         if machine is not None:
             m.machine = machine.take()
+            if m.machine.self == NULL:
+                raise CoreError("machine", 1)   # another host was faster
             if isinstance(machine, KeyValueMachine):
                 self.host.keeper = keeper_new(m, (<KeyValueMachine>machine).store)
                 if self.host.keeper == NULL:
@@ -480,7 +496,8 @@ cdef class HostCore:
     def __dealloc__(self):
         if self.host == NULL or os is None or os.getpid() != self.pid:
             return  # a forked child owns none of it: neither threads nor sockets, and it shares the parent's epoll
-        if self.started:
+        # acquire: the threads that were started, by whichever thread that was
+        if self.running.load(memory_order_acquire):
             with nogil:
                 host_stop(self.host, True)
         host_free(self.host)
@@ -495,22 +512,24 @@ cdef class HostCore:
             code = host_start(self.host)
         if code != 0:
             raise OSError(code, "the host's threads could not be started")
-        self.started = True
+        # release: pairs with the exchange in `close`
+        self.running.store(1, memory_order_release)
 
     def close(self, bint at_once, int64_t limit_ns=-1) -> None:
-        """End every thread and answer everybody. The caller sees to it that it runs once and nothing is submitted after.
+        """End every thread and answer everybody. Of several callers one does it, the others return at once.
 
         A graceful end takes `limit_ns` at most; negative: what the options say.
         """
         self.check_fork()
+        # release: who is refused a submission by the closed queue learns why
+        self.closed.store(1, memory_order_release)
+        # acq_rel: the threads are joined once, by who took the 1 away, and after all that their starter did
+        if self.running.exchange(0, memory_order_acq_rel) == 0:
+            return
         if limit_ns >= 0:
             self.host.config.shutdown_limit_ns = limit_ns  # read by the loop once it sees that it must stop
-        self.closed = True
-        if not self.started:
-            return
         with nogil:
             host_stop(self.host, at_once)
-        self.started = False
         wakeup_notify(&self.host.shared.applies_wakeup)
 
     def hurry(self) -> None:
@@ -525,7 +544,8 @@ cdef class HostCore:
 
         Only what never changes while the host lives: the loop may have been at anything else in the moment of the fork.
         """
-        if self.host == NULL or self.closed:
+        # acquire: what was closed before is not closed twice
+        if self.host == NULL or self.closed.load(memory_order_acquire):
             return
         if self.host.directory != NULL:
             close(self.host.directory.lock_fd)
@@ -538,6 +558,12 @@ cdef class HostCore:
         if os.getpid() != self.pid:
             raise ForkedProcess("this process is a fork: the host belongs to its parent")
         return 0
+
+    cdef void* pop(self, Queue* queue) noexcept:
+        cdef void* item
+        with cython.critical_section(self):
+            item = popped(queue)
+        return item
 
     @property
     def redis_port(self) -> int | None:
@@ -601,7 +627,10 @@ cdef class HostCore:
             submission_free(s)
             waiter_release(waiter)
             waiter_release(waiter)
-            raise Overloaded("the host takes no more submissions now", limit="submissions") if not self.closed else Closed()
+            # acquire: `close` says so before it closes the queue
+            if self.closed.load(memory_order_acquire):
+                raise Closed()
+            raise Overloaded("the host takes no more submissions now", limit="submissions")
         return waiter
 
     def call(self, int kind, bytes data, uint64_t argument, int64_t deadline_ns, Lease lease=None) -> tuple | None:
@@ -635,13 +664,14 @@ cdef class HostCore:
         cdef Blob* encoded
         cdef bytes context
         cdef int code = OK, i
+        cdef tuple fixed = tuple(changes)     # nobody else changes it, and it keeps the contexts
         memset(&change, 0, sizeof(change))
-        if len(changes) > MAX_CHANGES:
+        if len(fixed) > MAX_CHANGES:
             raise ValueError(f"more than {MAX_CHANGES} changes at once")
         change.transition = transition
         change.is_v1 = single
-        change.count = len(changes)
-        for i, (kind, id, context) in enumerate(changes):
+        change.count = len(fixed)
+        for i, (kind, id, context) in enumerate(fixed):
             change.changes[i].kind = kind
             change.changes[i].id = id
             change.changes[i].context = context
@@ -669,7 +699,8 @@ cdef class HostCore:
     def drop_dependent(self, Lease lease not None) -> None:
         """Undo one `add_dependent`. Does not wait; of a host that takes nothing more, nothing depends any more."""
         cdef Waiter* waiter
-        if self.closed or os.getpid() != self.pid:
+        # acquire: as in `submit`
+        if self.closed.load(memory_order_acquire) or os.getpid() != self.pid:
             return
         try:
             waiter = self.submit(SUBMIT_DROP_DEPENDENT, None, 0, None, 0, lease)
@@ -693,15 +724,16 @@ cdef class HostCore:
 
     def next_batch(self, int64_t deadline_ns) -> list | None:
         """[(index, term, command), ...] committed and not handed out yet; None when the deadline passed or the host closed."""
-        cdef void* item
+        cdef void* item = self.pop(&self.host.shared.applies)
         cdef ApplyBatch* batch
         cdef list entries
         cdef Entry* entry
         cdef size_t i
-        if queue_pop_batch(&self.host.shared.applies, &item, 1) == 0:
+        if item == NULL:
             with nogil:
                 wakeup_wait(&self.host.shared.applies_wakeup, deadline_ns)
-            if queue_pop_batch(&self.host.shared.applies, &item, 1) == 0:
+            item = self.pop(&self.host.shared.applies)
+            if item == NULL:
                 return None
         batch = <ApplyBatch*>item
         entries = []
@@ -716,6 +748,7 @@ cdef class HostCore:
 
     def batch_applied(self, uint64_t index, list results) -> None:
         """Everything up to `index` is applied; `results` has bytes or None for each entry of the batch, in order."""
+        cdef tuple fixed = tuple(results)     # nobody else changes it
         cdef Submission* s = <Submission*>calloc(1, sizeof(Submission))
         cdef Py_ssize_t i
         if s == NULL:
@@ -723,21 +756,22 @@ cdef class HostCore:
         s.kind = SUBMIT_APPLIED
         s.group = self.member.group
         s.argument = index
-        s.results = <Blob**>calloc(len(results) + 1, sizeof(Blob*))
+        s.results = <Blob**>calloc(len(fixed) + 1, sizeof(Blob*))
         if s.results == NULL:
             submission_free(s)
             raise MemoryError("no memory for results")
         try:
-            for i in range(len(results)):
-                if results[i] is not None:
-                    s.results[i] = blob_of(results[i])
+            for i in range(len(fixed)):
+                if fixed[i] is not None:
+                    s.results[i] = blob_of(fixed[i])
                 s.results_count = i + 1
         except BaseException:
             submission_free(s)
             raise
-        s.results_count = len(results)
+        s.results_count = len(fixed)
         while not host_submit(self.host, s):
-            if self.closed:
+            # acquire: as in `submit`
+            if self.closed.load(memory_order_acquire):
                 submission_free(s)
                 return
             with nogil:
@@ -758,12 +792,13 @@ cdef class HostCore:
 
     def next_event(self, int64_t deadline_ns) -> tuple | None:
         """(kind, role, term, leader, code), or None when the deadline passed."""
-        cdef void* item
+        cdef void* item = self.pop(&self.host.shared.events)
         cdef Event* event
-        if queue_pop_batch(&self.host.shared.events, &item, 1) == 0:
+        if item == NULL:
             with nogil:
                 wakeup_wait(&self.host.shared.events_wakeup, deadline_ns)
-            if queue_pop_batch(&self.host.shared.events, &item, 1) == 0:
+            item = self.pop(&self.host.shared.events)
+            if item == NULL:
                 return None
         event = <Event*>item
         try:

@@ -583,9 +583,13 @@ cdef int host_start(Host* host) noexcept nogil:
 
 cdef void host_stop(Host* host, bint at_once) noexcept nogil:
     cdef Submission* left
+    cdef uint32_t running = 0
     queue_close(&host.shared.submissions)
-    # release: the closed queue is seen by the loop that sees this
-    host.shared.stopping.store(2 if at_once else 1, memory_order_release)
+    # release: the closed queue is seen by the loop that sees this. A swap, so that an end that was hurried stays so
+    if at_once:
+        host.shared.stopping.store(2, memory_order_release)
+    else:
+        host.shared.stopping.compare_exchange_strong(running, 1, memory_order_release)
     loop_wakeup_notify(&host.shared.wakeup)
     pthread_join(host.shared.thread, NULL)
     snapshotter_stop(host.snapshotter)

@@ -483,8 +483,9 @@ cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
     if ready.soft_changed and ready.lead != m.last_lead:
         m.last_lead = ready.lead
         drop_unconfirmed_reads(m, UINT64_MAX)
-    for i in range(ready.committed.size):
-        enough = enough and m.to_apply.push(ready.committed.data[i])
+    enough = m.to_apply.reserve(m.to_apply.size + ready.committed.size)
+    for i in range(ready.committed.size if enough else 0):      # all or none: each reference has one owner
+        m.to_apply.push(ready.committed.data[i])
         m.unapplied_bytes += entry_bytes(&ready.committed.data[i])
     if enough:
         ready.committed.size = 0  # the references moved
@@ -493,7 +494,9 @@ cdef bint take_ready(Member* m, int64_t now_ns) noexcept nogil:
     memset(&ready.after_append, 0, sizeof(ready.after_append))
     # A new commit index alone is not worth a write: nothing rests on a stored one (H24).
     outgoing.writing = ready.must_sync or ready.snapshot != NULL
-    enough = enough and m.outgoing.push(outgoing)
+    if not m.outgoing.push(outgoing):
+        messages_release(&outgoing.after_append)
+        enough = False
     if enough and outgoing.writing:
         enough = write_out(m, &ready)
     ready_release(&ready)

@@ -98,7 +98,8 @@ class NativeEngine:
         """Open the directory, listen, and start to take part.
 
         Args:
-            state_machine: what committed commands are applied to; a compiled one is used up by this.
+            state_machine: what committed commands are applied to; a compiled one is used up by this, and another engine
+                refuses it.
             directory: this member's own; made when it does not exist.
             cluster_id: 16 bytes that all members of the cluster share.
             member_id: this member, above 0; the directory belongs to it for good.

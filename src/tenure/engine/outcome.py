@@ -252,4 +252,6 @@ def opening_error(failure: OpeningFailure) -> TenureError:
     errno = failure.errno or None
     if failure.kind == "network":
         return AddressUnavailable(f"cannot listen on {failure.path}: {failure}", address=failure.path, errno=errno)
+    if failure.kind == "machine":
+        return InvalidArgument("state_machine: an engine has used it up: make another", field="state_machine")
     return InvalidArgument(f"the core refused its configuration: {failure}")

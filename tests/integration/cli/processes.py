@@ -34,6 +34,11 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(tenure.__file__).parent.parent), "COLUMNS": "140"}
 
 
+def plain() -> dict[str, str]:
+    """The environment of a program that is not ours: `ps` and others hang with a sanitizer's library in them."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
 def tenure(*arguments: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*TENURE, *arguments], capture_output=True, text=True, timeout=timeout, env=environment(), check=False

@@ -16,7 +16,7 @@ from tenure._core.clock import now_ns
 from tenure.cli.demo_cluster import Member, read_ready_line
 from tenure.cli.demo_view import Failover, Scene, Totals, lease_bar, plain_line, render, totals
 
-from .processes import TENURE, environment, tenure
+from .processes import TENURE, environment, plain, tenure
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -111,7 +111,7 @@ def start_demo(*arguments: str) -> subprocess.Popen[str]:
 
 def members_of(directory) -> list[int]:
     found = subprocess.run(
-        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, timeout=10, check=True
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, timeout=10, check=True, env=plain()
     ).stdout
     marker = f"serve {directory}/cluster.toml"
     return [int(line.split()[0]) for line in found.splitlines() if marker in line]

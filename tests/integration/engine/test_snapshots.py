@@ -14,12 +14,12 @@ from tenure._storage import file_faults
 from tenure.config import Config
 from tenure.errors import CorruptLog
 
-from .cluster import FAST
+from .cluster import BUSY_ELECTION_S, FAST
 
 EVERY = 500
 SMALL = Config(
     heartbeat_s=FAST.heartbeat_s,
-    election_timeout_s=FAST.election_timeout_s,
+    election_timeout_s=BUSY_ELECTION_S,
     segment_bytes=4 << 20,
     snapshot_every=EVERY,
 )

@@ -15,7 +15,7 @@ from tenure._kv.machine import KeyValueMachine
 from tenure._storage import file_faults
 from tenure.config import Config
 
-from .cluster import FAST, Cluster
+from .cluster import BUSY_ELECTION_S, FAST, Cluster
 from .test_snapshots import counters, files, index_of, until, write
 
 BEHIND = 3
@@ -28,7 +28,7 @@ def config(**changes):
     return Config(
         **{
             "heartbeat_s": FAST.heartbeat_s,
-            "election_timeout_s": FAST.election_timeout_s,
+            "election_timeout_s": BUSY_ELECTION_S,
             "segment_bytes": 4 << 20,
             "snapshot_every": 1000,
             "max_message_bytes": PIECE,
@@ -66,8 +66,18 @@ class Link:
                 continue
             with self.lock:
                 self.sockets |= {near, far}
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self.pump, args=(source, sink, source is near), daemon=True).start()
+            threading.Thread(target=self.carry, args=(near, far), daemon=True).start()
+
+    def carry(self, near, far):
+        """Both ways, until either side ends; only then are the sockets closed, when no thread is at them any more."""
+        back = threading.Thread(target=self.pump, args=(far, near, False), daemon=True)
+        back.start()
+        self.pump(near, far, True)
+        back.join()
+        with self.lock:
+            for one in (near, far):
+                one.close()
+                self.sockets.discard(one)
 
     def pump(self, source, sink, counted):
         with contextlib.suppress(OSError):
@@ -77,12 +87,9 @@ class Link:
                     if self.bytes_per_s:
                         time.sleep(len(data) / self.bytes_per_s)
                 sink.sendall(data)
-        with self.lock:
-            for one in (source, sink):
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-                one.close()
-                self.sockets.discard(one)
+        for one in (source, sink):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def cut(self):
         """End what is open now; connections made later are forwarded."""

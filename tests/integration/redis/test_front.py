@@ -242,6 +242,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.figures
 def test_what_a_slow_client_has_asked_for_takes_no_memory_before_it_reads(trio: Cluster) -> None:
     """Confirmed reads wait as requests, not as replies."""
     follower = trio.follower()
@@ -367,6 +368,7 @@ def test_what_nobody_asks_for_any_more_is_removed_as_fast_as_it_comes(one: Membe
         wait_until(lambda: wire.call("DBSIZE") == 0, 4)
 
 
+@pytest.mark.figures
 @pytest.mark.timeout(120)
 def test_commands_that_take_long_do_not_take_the_loop_for_long(one: Member) -> None:
     """Each hashes a large value again. Between two of them everybody else has a turn."""

@@ -126,6 +126,12 @@ def test_a_configuration_that_the_core_refuses_is_an_argument():
     assert type(opened("raft")) is errors.InvalidArgument
 
 
+def test_a_state_machine_that_is_used_up_is_an_argument():
+    error = opened("machine")
+    assert type(error) is errors.InvalidArgument
+    assert error.details["field"] == "state_machine"
+
+
 @pytest.mark.parametrize(
     ("file", "prefix"),
     [("_raft/types.pxd", "ERR_"), ("_host/member.pxd", "OUTCOME_"), ("_storage/error.pxd", "STORAGE_")],
