@@ -36,6 +36,12 @@ unit: build
 faults: build
 	$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
+# A cluster with members of this build and of another commit's, compiled below build/previous: upgraded and downgraded.
+.PHONY: mixed
+PREVIOUS ?= HEAD~1
+mixed: build
+	TENURE_FAULTS_PREVIOUS=$(PREVIOUS) $(BIN)/python -m pytest tests/faults/test_mixed_versions.py $(PYTEST_ARGS)
+
 # Half an hour under load: flat memory and descriptors, or exit status 1.
 .PHONY: soak
 SOAK_ARGS ?= --minutes 30

@@ -138,6 +138,8 @@ class Client:
     value_bytes: int = 0
     targets: tuple[int, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)  # shut: nothing new is asked
+    waiting: threading.Event = field(default_factory=threading.Event)  # at the shut gate, with nothing under way
     acknowledged: list[tuple[int, int]] = field(default_factory=list)  # (call_ns, ret_ns) of writes
     codes: dict[str, int] = field(default_factory=dict)
     slowest_ns: int = 0
@@ -152,16 +154,20 @@ class Client:
     def work(self) -> None:
         source = random.Random(self.seed)
         seen: dict[str, str | None] = {}
-        targets = self.targets or tuple(self.cluster.members)
-        target = source.choice(targets)
+        target = source.choice(self.whom())
         connection: Connection | None = None
         number = 0
         while not self.stop.is_set():
+            if not self.gate.is_set():
+                self.waiting.set()
+                self.gate.wait(IDLE_S)
+                continue
+            self.waiting.clear()
             if connection is None:
                 try:
                     connection = Connection(self.cluster.port(target))
                 except NoAnswerError:
-                    target = source.choice(targets)
+                    target = source.choice(self.whom())
                     self.stop.wait(IDLE_S)
                     continue
             number += 1
@@ -173,7 +179,7 @@ class Client:
                 self.count("no_answer")
                 connection.close()
                 connection = None
-                target = source.choice(targets)
+                target = source.choice(self.whom())
                 continue
             finally:
                 self.slowest_ns = max(self.slowest_ns, time.monotonic_ns() - began_ns)
@@ -187,11 +193,15 @@ class Client:
                 hint = answer.get("leader")
                 connection.close()
                 connection = None
-                target = hint if hint in targets else source.choice(targets)
+                target = hint if hint in self.whom() else source.choice(self.whom())
                 self.stop.wait(IDLE_S)
             self.stop.wait(self.pause_s)
         if connection is not None:
             connection.close()
+
+    def whom(self) -> tuple[int, ...]:
+        """Who may be asked; members come and go."""
+        return self.targets or tuple(self.cluster.members)
 
     def count(self, code: str) -> None:
         self.codes[code] = self.codes.get(code, 0) + 1
@@ -233,6 +243,7 @@ class Load:
         self.threads = [threading.Thread(target=client.run, daemon=True, name=client.name) for client in self.clients]
 
     def __enter__(self) -> Load:
+        self.go_on()
         for thread in self.threads:
             thread.start()
         return self
@@ -250,6 +261,19 @@ class Load:
         for client in self.clients:
             if client.trouble is not None:
                 raise client.trouble
+
+    def hush(self) -> None:
+        """Ask nothing new, and wait until everything that was asked is answered."""
+        for client in self.clients:
+            client.waiting.clear()
+            client.gate.clear()
+        for client in self.clients:
+            assert client.waiting.wait(ANSWER_S), "a client never got an answer"
+
+    def go_on(self) -> None:
+        """Ask again."""
+        for client in self.clients:
+            client.gate.set()
 
     def acknowledged(self) -> list[tuple[int, int]]:
         """(call_ns, ret_ns) of every acknowledged write so far, by the time of its answer."""

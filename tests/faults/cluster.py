@@ -1,6 +1,6 @@
 """Three members as three processes: started, killed, stopped, continued, cut off, and judged.
 
-A `Cluster` owns the processes, their folders and logs, and the proxies between them. Whatever happens to a test, its
+A `Cluster` owns the processes, their folders and logs, and the network between them. Whatever happens to a test, its
 `close` kills every process; a member also dies with the process that started it, and after its lifetime. Use it from
 the test's main thread. Everything is on loopback, every wait has a limit.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.clients import Book, Connection, NoAnswerError
+from tests.faults.netns import Namespaces
 from tests.faults.proxy import Network
 
 from tenure.sim.linearizability import Verdict, check
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 START_S = 20.0
 LIFETIME_S = 280
 POWER_LOSS = {"TENURE_STORAGE_FAULTS": "hold_unsynced"}
+# Refusals of a change that pass.
+PASSING = {"not_leader", "change_in_progress", "learner_behind", "would_lose_quorum", "proposal_refused", "overloaded"}
 PORTS = range(20_000, 32_000)  # below the range from which the kernel takes ports for outgoing connections
 
 
@@ -60,9 +63,16 @@ class Process:
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
         self.spawned_ns = time.monotonic_ns()
-        with log.open("ab") as stream:
+        # The clients' door is made here, so that it stays in this process's network wherever the member's own is.
+        with log.open("ab") as stream, socket.create_server(("127.0.0.1", 0), backlog=256) as door:
             self.popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stream, env=environment, cwd=ROOT
+                [*command, "--door", str(door.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=environment,
+                cwd=ROOT,
+                pass_fds=(door.fileno(),),
             )
         self.pid = self.popen.pid
         self.port = 0
@@ -96,12 +106,16 @@ class Cluster:
         *,
         seed: int,
         proxied: bool = False,
+        network: str | None = None,
         environment: dict[str, str] | None = None,
         packages: Path | None = None,
         directories: dict[int, Path] | None = None,
         **config: Any,
     ) -> None:
-        """`packages`: where tenure is imported from, if not from here; `config`: fields of the members' Config."""
+        """`packages`: where tenure is imported from, if not from here; `config`: fields of the members' Config.
+
+        `network`: "proxy" or "netns", so that links can be cut and slowed; `proxied` is short for the former.
+        """
         self.folder = folder
         self.config = {"election_timeout_s": 1.0, **config}
         self.environment = {
@@ -114,16 +128,25 @@ class Cluster:
         self.directories = {id: (directories or {}).get(id, folder / f"member-{id}") for id in self.members}
         self.processes: dict[int, Process] = {}
         self.stopped: set[int] = set()
-        self.network = Network() if proxied else None
-        ports = free_ports(9, random.Random(seed ^ os.getpid()))
+        self.packages: dict[int, Path] = {}  # of single members that run another build
+        self.bootstrap: tuple[int, ...] | None = None
+        self.network: Network | Namespaces | None = None
+        self.source = random.Random(seed ^ os.getpid())
+        self.connections: dict[int, Connection] = {}
+        ports = free_ports(9, self.source)
         own = dict(zip(self.members, ports[:3], strict=True))
         self.addresses = {id: {peer: f"127.0.0.1:{port}" for peer, port in own.items()} for id in self.members}
-        if self.network is not None:
+        if network == "netns":
+            self.network = Namespaces(self.members)
+            self.config["insecure"] = True
+            hosts = {id: f"{self.network.host(id)}:{own[id]}" for id in self.members}
+            self.addresses = {id: dict(hosts) for id in self.members}
+        elif network == "proxy" or proxied:
+            self.network = Network()
             pairs = [(dialler, target) for dialler in self.members for target in self.members if dialler != target]
             for (dialler, target), port in zip(pairs, ports[3:], strict=True):
                 self.network.add(dialler, target, own[target], port)
                 self.addresses[dialler][target] = f"127.0.0.1:{port}"
-        self.connections: dict[int, Connection] = {}
 
     def __enter__(self) -> Cluster:
         try:
@@ -158,6 +181,7 @@ class Cluster:
 
     def spawn(self, id: int, **environment: str) -> Process:
         command = [
+            *(self.network.command(id) if isinstance(self.network, Namespaces) else []),
             sys.executable,
             "-P",
             str(Path(__file__).with_name("member_process.py")),
@@ -172,6 +196,10 @@ class Cluster:
             "--lifetime",
             str(LIFETIME_S),
         ]
+        if self.bootstrap is not None:
+            command += ["--bootstrap", json.dumps(self.bootstrap)]
+        if id in self.packages:
+            environment = {"PYTHONPATH": str(self.packages[id]), **environment}
         self.forget(id)
         process = Process(command, {**self.environment, **environment}, self.log(id))
         self.processes[id] = process
@@ -181,6 +209,34 @@ class Cluster:
         process = self.spawn(id, **environment)
         process.wait_ready()
         return process
+
+    def add(self, id: int) -> Process:
+        """Start a member that the group does not know yet; it joins by a change of the group."""
+        (port,) = free_ports(1, self.source)
+        self.bootstrap = self.bootstrap or self.members
+        known = {**next(iter(self.addresses.values())), id: f"127.0.0.1:{port}"}
+        self.addresses[id] = known
+        self.directories[id] = self.folder / f"member-{id}"
+        process = self.start(id)
+        self.members = (*self.members, id)
+        return process
+
+    def drop(self, id: int) -> None:
+        """A member that the group has removed is asked to stop, and is no longer asked for anything."""
+        self.members = tuple(one for one in self.members if one != id)
+        self.terminate(id)
+
+    def refused_start(self, id: int) -> str:
+        """Start a member that must refuse to; what it said."""
+        said = self.log(id).stat().st_size if self.log(id).exists() else 0
+        process = self.spawn(id)
+        code = process.popen.wait(START_S)
+        process.kill()
+        with self.log(id).open() as stream:
+            stream.seek(said)
+            text = stream.read()
+        assert code == 1, f"ended with {code}: {text}"
+        return text
 
     def kill(self, id: int) -> None:
         """SIGKILL, and wait until it is dead."""
@@ -259,6 +315,34 @@ class Cluster:
             status = self.status(id)
             if status is not None and status["state"] == "leader":
                 found[id] = status["term"]
+        return found
+
+    def change(self, *changes: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
+        """Change the group, through whoever leads, as often as a refusal may pass; who belongs to it then.
+
+        Changes are dictionaries of `change`, `id` and `address`. A change whose outcome is not known is looked up.
+        """
+        goal = {
+            one["id"]: {"ADD_LEARNER": "learners", "DEMOTE": "learners", "REMOVE": None}.get(one["change"], "voters")
+            for one in changes
+        }
+
+        def made() -> dict[str, Any] | None:
+            found = self.ask(self.leader(), op="group")
+            belongs = {id: name for name in ("voters", "learners") for id in found[name]}
+            done = all(belongs.get(id) == where for id, where in goal.items()) and not found["joint"]
+            return found if done else None
+
+        def attempt() -> dict[str, Any] | None:
+            with contextlib.suppress(NoAnswerError):
+                if (found := made()) is not None:
+                    return found
+                answer = self.ask(self.leader(), op="change", changes=changes)
+                assert answer["status"] != "fail" or answer["code"] in PASSING, answer
+                return made()
+            return None
+
+        found: dict[str, Any] = wait_until(f"the group is changed by {changes}", attempt, timeout_s, 0.05)
         return found
 
     def leader(self, *, timeout_s: float = 15.0, among: tuple[int, ...] | None = None, above_term: int = 0) -> int:

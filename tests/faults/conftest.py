@@ -1,4 +1,6 @@
-"""How long, and with which seed: TENURE_FAULTS_LONG=1 and TENURE_FAULTS_SEED=N (see CONTRIBUTING)."""
+"""How long, with which seed and over which network: TENURE_FAULTS_LONG=1, TENURE_FAULTS_SEED=N and
+TENURE_FAULTS_NETWORK=netns or proxy (see CONTRIBUTING).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.faults import netns
 from tests.faults.clients import Book
 
 if TYPE_CHECKING:
@@ -23,6 +26,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.alone)
         if LONG and Path(item.path).parent == here:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
+
+
+def networks() -> list[str]:
+    """What a test whose links are cut runs over: namespaces where there can be any; in the long version both."""
+    chosen = os.environ.get("TENURE_FAULTS_NETWORK")
+    if chosen:
+        assert chosen == "proxy" or (chosen == "netns" and netns.available()), f"no network {chosen!r} here"
+        return [chosen]
+    if not netns.available():
+        return ["proxy"]
+    return ["netns", "proxy"] if LONG else ["netns"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "network" in metafunc.fixturenames:
+        metafunc.parametrize("network", networks())
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """One member of a cluster under test, as a process of its own: an engine, the native store, and a server for the tests.
 
-Run as a script by `tests.faults.cluster`, never by hand. Requests and answers are lines of JSON over TCP on loopback;
+Run as a script by `tests.faults.cluster`, never by hand. Requests and answers are lines of JSON over TCP on loopback,
+through a socket that the tests listen on and hand over;
 every connection has a thread of its own and is answered in order. The first line on standard output tells the port, the
 process id, and whether this build compares a lease's expiry with the clock at all.
 
     {"op": "set|get|incr|cas|del", "key", "value", "mode", "timeout"}   an operation on the store
     {"op": "status"}                                                    the engine's numbers
+    {"op": "transfer", "target"}                                        hand leadership over
+    {"op": "change", "changes": [{"change", "id", "address"}]}          change the group, as one
+    {"op": "group"}; {"op": "snapshot"}                                 who belongs to it; take a snapshot
     {"op": "campaign"}                                                  ask the core to stand for election
     {"op": "hold_gil", "seconds"}; {"op": "garbage", "seconds"}         what bad neighbours do inside the process
     {"op": "fault", ...}                                                the disk of this process, see `storage_fault`
@@ -31,12 +35,15 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
+import tenure
 from tenure._core.lease import Lease
 from tenure._kv import codec
 from tenure._kv.machine import KeyValueMachine
 from tenure.config import Config
 from tenure.engine.native import NativeEngine
+from tenure.engine.protocol import Change, MemberChange
 from tenure.errors import LeaseUnavailable, OutcomeUnknown, Refused, TenureError
 
 logger = logging.getLogger(__name__)
@@ -56,13 +63,13 @@ def expiry_is_checked() -> bool:
 class Server:
     """Answers the tests' clients."""
 
-    def __init__(self, engine: NativeEngine, machine: KeyValueMachine, port: int) -> None:
+    def __init__(self, engine: NativeEngine, machine: KeyValueMachine, door: int) -> None:
         self.engine = engine
         self.machine = machine
         self.stopping = threading.Event()
         self.busy = 0
         self.lock = threading.Condition()
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=256, reuse_port=False)
+        self.listener = socket.socket(fileno=door)
         self.port = self.listener.getsockname()[1]
 
     def run(self) -> None:
@@ -184,6 +191,8 @@ class Server:
             "state_hash": self.machine.state_hash,
             "applied_after": self.engine.applied_index,  # the hash is of `applied` when this is the same
             "last": status.last_index,
+            "first": status.first_index,
+            "build": str(Path(tenure.__file__).parent),
             "lease_ns": status.lease_remaining_ns,
             "failure": status.failure,
             "redis": self.engine.redis_address,
@@ -197,6 +206,19 @@ class Server:
 
     def do_transfer(self, request: dict) -> dict:
         return {"out": self.engine.transfer_leadership(request.get("target"), timeout=2.0)}
+
+    def do_change(self, request: dict) -> dict:
+        """Change the group; answers who votes and who follows then."""
+        changes = [MemberChange(Change[one["change"]], one["id"], one.get("address")) for one in request["changes"]]
+        found = self.engine.change_members(changes, timeout=request.get("timeout", 5.0))
+        return {"voters": list(found.voters), "learners": list(found.learners)}
+
+    def do_group(self, request: dict) -> dict:
+        found = self.engine.configuration()
+        return {"voters": list(found.voters), "learners": list(found.learners), "joint": found.joint}
+
+    def do_snapshot(self, request: dict) -> dict:
+        return {"out": self.engine.take_snapshot(timeout=5.0)}
 
     def do_hold_gil(self, request: dict) -> dict:
         """One C call that does not let go of the GIL; on a free-threaded interpreter it holds nobody up."""
@@ -236,7 +258,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--directory", required=True)
     parser.add_argument("--id", type=int, required=True)
     parser.add_argument("--members", required=True, help='JSON: {"1": "127.0.0.1:7001", ...}')
-    parser.add_argument("--port", type=int, default=0, help="for the tests' clients")
+    parser.add_argument("--bootstrap", default="null", help="JSON: the voters that the group began with")
+    parser.add_argument("--door", type=int, required=True, help="the socket where the tests' clients are listened for")
     parser.add_argument("--config", default="{}", help="JSON: fields of Config")
     parser.add_argument("--lifetime", type=int, default=300, help="seconds after which this process ends itself")
     return parser.parse_args()
@@ -263,6 +286,8 @@ def main() -> None:
 
         file_faults.configure(faults)  # before anything is opened
     machine = KeyValueMachine()
+    began_with = json.loads(arguments.bootstrap)
+    bootstrap = {} if began_with is None else {"bootstrap": began_with}  # older builds do not know it
     engine = NativeEngine(
         machine,
         directory=arguments.directory,
@@ -271,8 +296,9 @@ def main() -> None:
         members={int(id): address for id, address in json.loads(arguments.members).items()},
         config=Config(**json.loads(arguments.config)),
         redis="127.0.0.1:0",
+        **bootstrap,
     )
-    server = Server(engine, machine, arguments.port)
+    server = Server(engine, machine, arguments.door)
     signal.signal(signal.SIGTERM, lambda *_: server.stopping.set())
     threading.Thread(target=server.run, daemon=True).start()
     print(json.dumps({"port": server.port, "pid": os.getpid(), "expiry_checked": expiry_is_checked()}), flush=True)

@@ -1,7 +1,8 @@
 """A network between members that can be held up: one small proxy for each directed pair (who dials, who is dialled).
 
-Bytes are forwarded in order and unchanged; a link that is held keeps them (as a slow network does) until it is let go.
-What goes to a member and what comes from it can be held separately. Connections end when either side ends.
+Bytes are forwarded in order and unchanged; a link that is held keeps them (as TCP does over a network that loses
+packets) until it is let go. What goes to a member and what comes from it can be held separately, and slowed down.
+Connections end when either side ends.
 
 The proxies run in threads of the test's process; they own their sockets, know nothing of what flows, and end with
 `close`.
@@ -52,6 +53,7 @@ class Link:
     def pump(self, source: socket.socket, sink: socket.socket, sender: int, receiver: int) -> None:
         try:
             while data := source.recv(CHUNK_BYTES):
+                self.network.dawdle(sender, receiver, len(data))
                 if not self.network.wait_open(sender, receiver):
                     break
                 sink.sendall(data)
@@ -66,9 +68,12 @@ class Link:
 class Network:
     """All links of a cluster."""
 
+    kind = "proxy"
+
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.held: set[tuple[int, int]] = set()
+        self.slowed: dict[int, tuple[float, int]] = {}
         self.closed = False
         self.links: list[Link] = []
         self.sockets: set[socket.socket] = set()
@@ -86,6 +91,28 @@ class Network:
         with self.changed:
             self.held.difference_update(pairs or set(self.held))
             self.changed.notify_all()
+
+    cut = hold
+    heal = let_go
+
+    def slow(self, id: int, *, delay_s: float, bytes_per_s: int) -> None:
+        """Whatever goes to this member, and what comes from it, is late and in a thin stream."""
+        with self.changed:
+            self.slowed[id] = (delay_s, bytes_per_s)
+
+    def hurry(self, id: int) -> None:
+        """The member's links are as before `slow`."""
+        with self.changed:
+            del self.slowed[id]
+            self.changed.notify_all()
+
+    def dawdle(self, sender: int, receiver: int, count: int) -> None:
+        """Take the time that so many bytes take on a slow link; what comes meanwhile goes along with the next ones."""
+        with self.changed:
+            slow = [self.slowed[id] for id in (sender, receiver) if id in self.slowed]
+            if slow:
+                took_s = sum(delay_s + count / bytes_per_s for delay_s, bytes_per_s in slow)
+                self.changed.wait_for(lambda: self.closed or not {sender, receiver} & set(self.slowed), took_s)
 
     def wait_open(self, sender: int, receiver: int) -> bool:
         with self.changed:

@@ -55,8 +55,10 @@ cdef enum:
     BACKOFF_CAP_NS = 1000 * 1000 * 1000
     STEADY_NS = 1000 * 1000 * 1000          # a connection that lived that long makes the backoff start anew
     HANDSHAKE_TIMEOUT_NS = 2000 * 1000 * 1000
-    USER_TIMEOUT_MS = 10000                 # unacknowledged bytes; and about the same for a silent connection
-    KEEPALIVE_IDLE_S = 5
+    # Bytes that are not acknowledged for so long: dial anew. TCP itself would ask again after 0.2, 0.4, 0.8, ... s, so a cut
+    # that lasted for seconds would go on for as long again, while a new connection is there a second after the healing.
+    USER_TIMEOUT_MS = 2000
+    KEEPALIVE_IDLE_S = 5                    # a connection on which nothing is under way is found dead after about 10 s
     KEEPALIVE_INTERVAL_S = 2
     KEEPALIVE_COUNT = 3
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from tenure.admin.client import ask_status
 from tenure.errors import TenureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 __all__ = ["MEMBERS", "DemoCluster", "DemoFailure", "Member", "Watch"]
@@ -34,6 +35,7 @@ STOP_S = 15.0
 ASK_EVERY_S = 0.1
 ASK_S = 0.5
 SILENT_NS = 400_000_000
+PORTS = range(20_000, 32_000)
 
 
 class DemoFailure(Exception):
@@ -85,8 +87,14 @@ class Member:
 class DemoCluster:
     """The processes. One thread uses it."""
 
-    def __init__(self, directory: Path, *, rate: float) -> None:
-        """Prepare `directory`; `rate` is the load that each leader makes on itself."""
+    def __init__(self, directory: Path, *, rate: float | None, config: Mapping[str, float | str] | None = None) -> None:
+        """Prepare `directory`.
+
+        Args:
+            directory: where the members keep what is theirs, each in a folder of its own.
+            rate: the load that each leader makes on itself; None: none.
+            config: settings of the members, by the names that the file knows; the defaults otherwise.
+        """
         self.directory = directory
         self._rate = rate
         ports = iter(free_ports(9))
@@ -106,6 +114,7 @@ class DemoCluster:
             lines += ["", f"[members.{one.id}]", f'peer = "{one.peer}"', f'admin = "{one.admin}"']
             lines.append(f'redis = "{one.redis}"')
             lines.append(f"directory = {json.dumps(str(directory / f'member-{one.id}'))}")
+        lines += ["", "[config]", *(f"{name} = {json.dumps(value)}" for name, value in (config or {}).items())]
         self.file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def start(self, ids: Iterable[int] = MEMBERS) -> None:
@@ -118,7 +127,9 @@ class DemoCluster:
 
     def _spawn(self, member: Member) -> tuple[Member, threading.Event]:
         command = [sys.executable, "-m", "tenure.cli", "serve", str(self.file), "--id", str(member.id)]
-        command += ["--exercise", str(self._rate), "--until-input-ends"]
+        command += ["--until-input-ends"]
+        if self._rate is not None:
+            command += ["--exercise", str(self._rate)]
         with member.log_path.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command,
@@ -154,6 +165,16 @@ class DemoCluster:
         self._signal(member, signal.SIGKILL)
         assert member.process is not None
         member.process.wait(STOP_S)
+        close_pipes(member)
+        return at_ns
+
+    def terminate(self, member: Member) -> int:
+        """Ask a member to stop, and wait until it has; returns the instant before."""
+        at_ns = now_ns()
+        self._signal(member, signal.SIGTERM)
+        assert member.process is not None
+        member.process.wait(STOP_S)
+        close_pipes(member)
         return at_ns
 
     def end_load(self) -> None:
@@ -186,10 +207,7 @@ class DemoCluster:
                 process.wait(STOP_S)
                 codes[id] = None
         for member in self.members.values():
-            if member.process is not None:
-                for pipe in (member.process.stdin, member.process.stdout):
-                    if pipe is not None:
-                        pipe.close()
+            close_pipes(member)
         return codes
 
     def last_words(self, member: Member, lines: int = 8) -> str:
@@ -209,6 +227,14 @@ class DemoCluster:
         self.stop()
 
 
+def close_pipes(member: Member) -> None:
+    """Let go of the pipes to a process that has ended."""
+    if member.process is not None:
+        for pipe in (member.process.stdin, member.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
 def read_ready_line(member: Member, stream: IO[str], ready: threading.Event) -> None:
     """Wait for the one line that a member writes."""
     with contextlib.suppress(ValueError, OSError):
@@ -221,12 +247,21 @@ def read_ready_line(member: Member, stream: IO[str], ready: threading.Event) -> 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on now."""
+    """Ports of the loopback address that nobody listens on now.
+
+    They lie below those that the kernel gives to outgoing connections: while a member is down, no connection may take
+    its port, least of all a connection to that very port, which would then talk to itself.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        found: list[int] = []
+        for port in random.sample(PORTS, len(PORTS)):
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise DemoFailure("there are no free ports")
 
 
 class Watch:

@@ -34,8 +34,8 @@ class RedisError(Exception):
 class RedisConnection:
     """Just enough of a client: one command, one reply."""
 
-    def __init__(self, address: str) -> None:
-        self._socket = socket.create_connection(split_address(address), ANSWER_S)
+    def __init__(self, address: str, answer_s: float = ANSWER_S) -> None:
+        self._socket = socket.create_connection(split_address(address), answer_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._replies = self._socket.makefile("rb")
 
@@ -46,8 +46,19 @@ class RedisConnection:
             RedisError: the reply is an error.
             OSError: no reply came in time, or never will.
         """
-        parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)]
+        self.send(words)
+        return self.receive()
+
+    def send(self, *commands: tuple[bytes, ...]) -> None:
+        """Send commands at once; `receive` gets their replies, in order."""
+        parts = []
+        for words in commands:
+            parts.append(b"*%d\r\n" % len(words))
+            parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
         self._socket.sendall(b"".join(parts))
+
+    def receive(self) -> bytes | int | None:
+        """The next reply; raises as `call` does."""
         line = self._replies.readline()
         if not line.endswith(b"\r\n"):
             raise ConnectionError("the member hung up")
