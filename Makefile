@@ -25,8 +25,10 @@ $(READY): pyproject.toml setup.py
 build: $(READY)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 
+# By two workers, a file at a time; tests marked `alone` or `figures` wait until nothing else runs (tests/turns.py).
+WORKERS ?= 2
 test: $(if $(OTHER),build,lint)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 unit: build
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)

@@ -19,7 +19,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import turns
 from compiled_sources import ROOT, compiled_modules, trouble_with
+from turns import needs_the_wheel, one_at_a_time, shared_folder
 
 # How long one example takes says something of the machine, and of an instrumented build, not of what is tested.
 hypothesis.settings.register_profile("tenure", deadline=None)
@@ -56,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(turns, "turns")
     if config.getoption("--allow-stale"):
         return
     folder = package_folder()
@@ -72,22 +75,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever asks for the wheel first waits for a whole build, whatever the limit of an ordinary test."""
     for item in items:
-        if "distributions" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+        if needs_the_wheel(item) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A source distribution of this checkout and the wheel built from it: (sdist, wheel)."""
-    folder = tmp_path_factory.mktemp("dist")
+def distributions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source distribution of this checkout and the wheel built from it, once for all workers: (sdist, wheel)."""
+    folder = shared_folder(request.config, tmp_path_factory) / "distributions"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}
-    subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
-        check=True,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    with one_at_a_time(folder.with_suffix(".lock")):
+        if not (folder / "built").exists():
+            built = subprocess.run(
+                [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
+                check=False, env=environment, capture_output=True, text=True,
+            )  # fmt: skip
+            assert built.returncode == 0, built.stdout + built.stderr
+            (folder / "built").touch()
     (sdist,) = folder.glob("*.tar.gz")
     (wheel,) = folder.glob("*.whl")
     return sdist, wheel

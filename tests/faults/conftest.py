@@ -20,10 +20,12 @@ LONG_TIMEOUT_S = 1800
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if LONG:
-        for item in items:
-            if Path(__file__).parent == Path(item.path).parent:
-                item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
+    here = Path(__file__).parent
+    for item in items:
+        if Path(item.path).is_relative_to(here):
+            item.add_marker(pytest.mark.alone)
+        if LONG and Path(item.path).parent == here:
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
 
 
 def networks() -> list[str]:

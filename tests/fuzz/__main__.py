@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.fuzz import inputs
 from tests.fuzz.build import BUILD, ROOT, Compiler, build, environment, find_compiler
-from tests.fuzz.report import Report, read_log, table
+from tests.fuzz.report import Report, as_command, excerpt, read_log, table
 
 TARGETS = ("frame", "message", "handshake", "core", "resp", "redis", "log", "history", "snapshot", "command", "dump")
 CANARY = "canary"
@@ -64,20 +64,23 @@ def fuzz(compiler: Compiler, target: str, seconds: int, seed: int) -> Report:
     outcome = report.finding or "nothing found"
     print(f"{target}: {report.edges} edges, {report.executions} executions, {outcome}", flush=True)
     if not report.ok:
-        tell(report)
+        tell(report, output)
     return report
 
 
-def tell(report: Report) -> None:
-    """Write down what was found, and how to see it again."""
+def tell(report: Report, output: str) -> None:
+    """Write down what was found, and how to see it again, also where only what was printed is left."""
+    print(excerpt(output))
     lines = [f"found: {report.finding}", f"output: {LOGS / (report.target + '.log')}"]
     if report.artifact is not None:
+        artifact = Path(os.path.relpath(report.artifact, ROOT))  # as it is called in any checkout
         lines += [
             f"input: {report.artifact}",
-            f"again: make fuzz TARGET={report.target} FUZZ_INPUT={report.artifact}",
+            f"again: make fuzz TARGET={report.target} FUZZ_INPUT={artifact}",
             f"for good: copy it to {inputs.KEPT / report.target}, where every test run replays it",
         ]
         report.artifact.with_suffix(".txt").write_text("\n".join(lines) + "\n")
+        lines.append(f"on another machine, first: {as_command(report.artifact.read_bytes(), artifact)}")
     print("\n".join(lines), flush=True)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,7 @@ FINAL = re.compile(r"^stat::(?P<name>\w+):\s+(?P<value>\d+)$", re.MULTILINE)
 VIOLATION = re.compile(r"^INVARIANT VIOLATED: (?P<what>.*)$", re.MULTILINE)
 SUMMARY = re.compile(r"^SUMMARY: (?P<what>.*)$", re.MULTILINE)
 RUNTIME = re.compile(r"^(?P<what>\S+:\d+:\d+: runtime error: .*)$", re.MULTILINE)
+ERROR = re.compile(r"^==\d+==\s*ERROR: .*$", re.MULTILINE)
 WRITTEN = re.compile(r"Test unit written to (?P<path>\S+)")
 
 
@@ -64,6 +68,21 @@ def finding_of(text: str, status: int) -> str | None:
         if match := pattern.search(text):
             return match["what"]
     return f"ended with status {status}: {text.strip().splitlines()[-1] if text.strip() else 'no output'}"
+
+
+def excerpt(text: str, lines: int = 60) -> str:
+    """Of the output of a run that found something: from where the trouble begins, stacks and all."""
+    found = [match.start() for pattern in (VIOLATION, RUNTIME, ERROR) if (match := pattern.search(text))]
+    begin = min(found, default=None)
+    told = text.splitlines()[-lines:] if begin is None else text[begin:].splitlines()[:lines]
+    return "\n".join(told)
+
+
+def as_command(content: bytes, path: Path) -> str:
+    """A line for a shell that makes the file anew on another machine, whose run left nothing but its output."""
+    packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
+    folder, name = shlex.quote(str(path.parent)), shlex.quote(str(path))
+    return f"mkdir -p {folder} && echo {packed} | base64 -d | gunzip > {name}"
 
 
 def table(reports: list[Report]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from tests.fuzz import build, inputs
-from tests.fuzz.__main__ import parse
-from tests.fuzz.report import read_log, table
+from tests.fuzz.__main__ import parse, tell
+from tests.fuzz.report import as_command, excerpt, read_log, table
 
 QUIET = """\
 INFO: Loaded 26 modules   (30315 inline 8-bit counters): 1396 [0x1, 0x2),
@@ -115,3 +117,39 @@ def test_the_arguments_of_the_command():
     assert (options.seconds, options.target, options.jobs) == (600, ["resp", "log"], 1)
     with pytest.raises(SystemExit):
         parse(["--target", "nothing"])
+
+
+def test_the_printed_input_is_made_anew_by_a_shell(tmp_path):
+    """What a machine that is gone has printed is enough."""
+    content = bytes(range(256)) * 40
+    target = tmp_path / "build" / "it's found"
+    subprocess.run(["bash", "-eu", "-o", "pipefail", "-c", as_command(content, target)], check=True)
+    assert target.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "begin",
+    ["INVARIANT VIOLATED: a term fell", "==12== ERROR: libFuzzer: deadly signal", "a/b.cpp:1:2: runtime error: null"],
+)
+def test_the_excerpt_begins_with_the_trouble(begin):
+    noise = "".join(f"#{i}\tNEW    cov: 1 ft: 1\n" for i in range(500))
+    stack = "".join(f"    #{i} 0x1 in f\n" for i in range(9))
+    assert excerpt(f"{noise}{begin}\n{stack}", lines=5).splitlines() == [begin, *stack.splitlines()[:4]]
+
+
+def test_without_known_trouble_the_excerpt_is_the_end():
+    assert excerpt("a\nb\nc\n", lines=2) == "b\nc"
+
+
+def test_what_is_told_of_a_finding_is_enough_to_see_it_again(tmp_path, capsys):
+    artifact = tmp_path / "crash-1"
+    artifact.write_bytes(b"\0\1\2 canary")
+    text = f"{QUIET}INVARIANT VIOLATED: a term fell\n    #0 0x1 in step\nTest unit written to {artifact}\n"
+    tell(read_log("core", text, 77), text)
+    told = capsys.readouterr().out
+    assert "    #0 0x1 in step" in told
+    (again,) = re.findall(r"^again: make fuzz TARGET=core FUZZ_INPUT=(.*)$", told, re.MULTILINE)
+    (anew,) = re.findall(r"^on another machine, first: (.*)$", told, re.MULTILINE)
+    artifact.unlink()
+    subprocess.run(["bash", "-c", anew], check=True, cwd=build.ROOT)
+    assert (build.ROOT / again).read_bytes() == b"\0\1\2 canary"

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.alone]
 
 FIELDS = {"name", "value", "unit", "reference", "ratio", "goal", "met"}
 SAMPLE_FIELDS = {"n", "min", "p50", "p90", "p99", "p99.9", "max"}
