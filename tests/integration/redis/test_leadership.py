@@ -87,9 +87,9 @@ def test_a_life_that_is_given_after_leadership_moved_does_not_end_at_once(trio: 
             inherited = old.machine.ceiling_ts
             wait_until(lambda new=new, inherited=inherited: new.machine.ceiling_ts >= inherited)
             wait_until(partial(hand_over, (old, third), new))
-            wait_until(lambda third=third: third.core.gauges()["leader"] == new.id)
+            wait_until(lambda new=new, third=third: third.core.gauges()["leader"] == new.id)
             # the new leader says where its time begins, unless every clock has passed that by now
-            wait_until(lambda third=third: max(third.machine.last_commit_ts, hint(wall_ms())) > inherited)
+            wait_until(lambda third=third, base=inherited: max(third.machine.last_commit_ts, hint(wall_ms())) > base)
             for name, client in (("leader", there), ("follower", elsewhere)):
                 assert client.call("SET", name, "v", "PX", 400) == Status(b"OK")
                 assert there.call("GET", name) == b"v"
