@@ -14,7 +14,7 @@ import weakref
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed, memory_order_release
@@ -59,7 +59,7 @@ from tenure._host.loop cimport (
 from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
 from tenure._host.neighbours cimport neighbours_follow
 from tenure._host.redis_front cimport front_open
-from tenure._host.redis_types cimport FrontConfig, FrontGauges
+from tenure._host.redis_types cimport MAX_IO_THREADS, FrontConfig, FrontCounts, front_counts_add
 from tenure._host.roster cimport ROSTER_FULL, ROSTER_MALFORMED, RosterCode, RosterView, roster_set
 from tenure._host.snapshots cimport snapshots_load
 from tenure._host.timekeeper cimport keeper_new
@@ -208,12 +208,16 @@ cdef int set_front_options(FrontConfig* front, dict options) except -1:
     front.limits.argument_bytes = left.pop("redis_max_argument_bytes", VALUE_LIMIT_BYTES)
     front.limits.request_bytes = left.pop("redis_max_request_bytes", 2 * VALUE_LIMIT_BYTES)
     front.max_clients = left.pop("redis_max_clients", 10000)
+    front.io_threads = left.pop("redis_io_threads", 0)
     front.max_ops = left.pop("redis_max_pending", 1024)
+    front.max_ops_bytes = left.pop("redis_max_pending_bytes", 8 << 20)
     front.max_output_bytes = left.pop("redis_max_output_bytes", 1 << 20)
     front.time_limit_ns = left.pop("redis_time_limit_ns", 5000000000)
     if left:
         raise TypeError(f"unknown options: {', '.join(sorted(left))}")
-    if not (front.max_clients and front.max_ops and front.max_output_bytes) or front.time_limit_ns <= 0:
+    if front.io_threads > MAX_IO_THREADS:
+        raise ValueError(f"more than {MAX_IO_THREADS} threads for Redis clients")
+    if not (front.max_clients and front.max_ops and front.max_ops_bytes and front.max_output_bytes) or front.time_limit_ns <= 0:
         raise ValueError("limits of Redis clients are above 0")
     return 0
 
@@ -468,7 +472,7 @@ cdef class HostCore:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(
-            &config, self.host.epoll_fd, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
+            &config, self.host.epoll_fd, &self.host.shared.wakeup, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
             int.from_bytes(os.urandom(8), "little"), &error)
         if self.host.front == NULL:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")
@@ -543,27 +547,29 @@ cdef class HostCore:
 
     def redis_gauges(self) -> dict:
         """Counts of the Redis front end; empty without one."""
-        cdef FrontGauges* gauges
+        cdef FrontCounts counts
+        cdef dict found
+        cdef uint32_t i
         if self.host.front == NULL:
             return {}
-        gauges = self.host.front.gauges
-        # relaxed throughout: numbers for people
-        return {
-            "clients": gauges.clients.load(memory_order_relaxed),
-            "accepted": gauges.accepted.load(memory_order_relaxed),
-            "refused": gauges.refused.load(memory_order_relaxed),
-            "commands": gauges.commands.load(memory_order_relaxed),
-            "lease_hits": gauges.lease_hits.load(memory_order_relaxed),
-            "lease_misses": gauges.lease_misses.load(memory_order_relaxed),
-            "read_index_reads": gauges.read_index_reads.load(memory_order_relaxed),
-            "marks": gauges.marks.load(memory_order_relaxed),
-            "writes": gauges.writes.load(memory_order_relaxed),
-            "forwarded": gauges.forwarded.load(memory_order_relaxed),
-            "unknown_outcomes": gauges.unknown_outcomes.load(memory_order_relaxed),
-            "protocol_errors": gauges.protocol_errors.load(memory_order_relaxed),
-            "keys_found": gauges.keys_found.load(memory_order_relaxed),
-            "keys_absent": gauges.keys_absent.load(memory_order_relaxed),
-        }
+        memset(&counts, 0, sizeof(counts))
+        for i in range(self.host.front.sides_count):
+            front_counts_add(&counts, self.host.front.sides[i].gauges)
+        found = counts
+        del found["passes"], found["busy_ns"]             # of threads alone
+        return found
+
+    def redis_threads(self) -> list:
+        """The load of each thread that serves Redis clients beside the loop; empty without any."""
+        cdef FrontCounts counts
+        cdef uint32_t i
+        cdef list found = []
+        if self.host.front != NULL:
+            for i in range(1, self.host.front.sides_count):
+                memset(&counts, 0, sizeof(counts))
+                front_counts_add(&counts, self.host.front.sides[i].gauges)
+                found.append(counts)
+        return found
 
     # ---- submissions
 
