@@ -12,6 +12,7 @@ STEP_DOWN: int
 CAMPAIGN: int
 CHANGE: int
 SNAPSHOT: int
+MOST_IO_THREADS: int
 
 # code, index, term, leader, value
 _Outcome: TypeAlias = tuple[int, int, int, int, bytes | None]

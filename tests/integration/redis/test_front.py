@@ -124,8 +124,8 @@ def test_one_pass_of_reads_needs_one_quorum_round(trio: Cluster) -> None:
     assert follower.core.gauges()["reads"] - before < 10
 
 
-def test_without_leases_every_read_asks_a_quorum(tmp_path: Path) -> None:
-    with cluster(tmp_path, 3, promise_ns=0) as made:
+def test_without_leases_every_read_asks_a_quorum(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 3, promise_ns=0, redis_io_threads=io_threads) as made:
         leader = wait_until(lambda: next((m for m in made.members.values() if m.core.gauges()["role"] == 3), None))
         with Wire(leader.port) as wire:
             wait_until(lambda: wire.call("SET", "a", "b") == Status(b"OK"))
@@ -202,8 +202,8 @@ def test_five_hundred_clients(shared: Cluster) -> None:
     wait_until(lambda: member.counts()["clients"] < 400)
 
 
-def test_more_clients_than_allowed_are_told_so(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_max_clients=3) as made:
+def test_more_clients_than_allowed_are_told_so(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 1, redis_max_clients=3, redis_io_threads=io_threads) as made:
         port = made.leader().port
         wires = [Wire(port) for _ in range(3)]
         for wire in wires:
@@ -218,8 +218,8 @@ def test_more_clients_than_allowed_are_told_so(tmp_path: Path) -> None:
             wire.close()
 
 
-def test_a_client_that_does_not_read_is_not_read(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_max_output_bytes=100_000) as made:
+def test_a_client_that_does_not_read_is_not_read(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 1, redis_max_output_bytes=100_000, redis_io_threads=io_threads) as made:
         member = made.leader()
         with Wire(member.port) as slow, Wire(member.port) as other:
             assert other.call("SET", "v", b"x" * 50_000) == Status(b"OK")
@@ -266,8 +266,8 @@ def test_one_reply_has_a_limit(one: Member) -> None:
         assert [len(value) for value in wire.call("MGET", *["v"] * 30)] == [1_000_000] * 30
 
 
-def test_a_client_with_too_much_under_way_is_not_read(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_max_pending=10) as made, Wire(made.leader().port) as wire:
+def test_a_client_with_too_much_under_way_is_not_read(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 1, redis_max_pending=10, redis_io_threads=io_threads) as made, Wire(made.leader().port) as wire:
         wire.send(encode("INCR", "n") * 5000)
         assert [wire.reply() for _ in range(5000)] == list(range(1, 5001))
 
@@ -307,8 +307,8 @@ def test_everything_sent_before_the_end_is_answered(shared: Cluster) -> None:
             wire.reply()
 
 
-def test_a_password(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_password=b"secret") as made:
+def test_a_password(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 1, redis_password=b"secret", redis_io_threads=io_threads) as made:
         port = made.leader().port
         with Wire(port) as wire:
             denied = Error(b"NOAUTH Authentication required.")
