@@ -242,19 +242,62 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_what_a_slow_client_has_asked_for_takes_no_memory_before_it_reads(trio: Cluster) -> None:
+def test_what_a_slow_client_has_asked_for_takes_no_memory_before_it_reads(held_apart: Cluster) -> None:
     """Confirmed reads wait as requests, not as replies."""
-    follower = trio.follower()
+    network = held_apart.network
+    assert network is not None
+    follower = held_apart.follower()
     with Wire(follower.port) as wire:
         assert wire.call("SET", "v", b"x" * 1_000_000) == Status(b"OK")
         assert len(wire.call("GET", "v")) == 1_000_000
-        before = resident_bytes()
+        before, commands = resident_bytes(), follower.counts()["commands"]
+        network.hold(*held_apart.links_of(follower))  # none is confirmed before all have been taken
         wire.send(encode("GET", "v") * 400)
+        wait_until(lambda: follower.counts()["commands"] == commands + 400)
+        network.let_go()
         wait_until(lambda: follower.counts()["read_index_reads"] >= 401)
         time.sleep(0.2)
         assert resident_bytes() - before < 60_000_000
         for _ in range(400):
             assert len(wire.reply()) == 1_000_000
+
+
+def test_what_a_client_has_under_way_may_hold_so_many_bytes(held_apart: Cluster) -> None:
+    """Large requests are not read before there is room for them, however few they are."""
+    network = held_apart.network
+    assert network is not None
+    leader, follower = held_apart.leader(), held_apart.follower()
+    size, count = 900_000, 100
+    with Wire(follower.port, 60) as slow, Wire(follower.port) as other:
+        assert other.call("SET", "v", b"." * size) == Status(b"OK")
+        requests = encode("SET", "v", b"x" * size, "GET") * count
+        before, commands = resident_bytes(), follower.counts()["commands"]
+        network.hold((follower.id, leader.id))
+        sender = threading.Thread(target=slow.send, args=(requests,))
+        sender.start()
+        wait_until(lambda: follower.counts()["commands"] > commands)
+        time.sleep(0.7)
+        held, taken = resident_bytes() - before, follower.counts()["commands"] - commands
+        network.let_go()
+        replies = [slow.reply() for _ in range(count)]
+        sender.join()
+        assert held < 60_000_000
+        assert taken < count // 4
+        assert replies == [b"." * size] + [b"x" * size] * (count - 1)
+
+
+def test_values_that_a_client_will_be_sent_count_before_they_are(one: Member) -> None:
+    """Small requests with large replies."""
+    size, count = 900_000, 40
+    with Wire(one.port, 60) as slow, Wire(one.port) as other:
+        for i in range(count):
+            assert other.call("SET", f"v{i}", b"x" * size) == Status(b"OK")
+        slow.send(b"".join(encode("GETDEL", f"v{i}") for i in range(count)))
+        wait_until(lambda: other.call("DBSIZE") != count)
+        time.sleep(0.5)
+        assert other.call("DBSIZE") > count // 4
+        assert [slow.reply() for _ in range(count)] == [b"x" * size] * count
+        assert other.call("DBSIZE") == 0
 
 
 def test_one_reply_has_a_limit(one: Member) -> None:
