@@ -238,6 +238,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--members", required=True, help='JSON: {"1": "127.0.0.1:7001", ...}')
     parser.add_argument("--port", type=int, default=0, help="for the tests' clients")
     parser.add_argument("--config", default="{}", help="JSON: fields of Config")
+    parser.add_argument("--io-threads", type=int, default=0, help="that serve Redis clients")
     parser.add_argument("--lifetime", type=int, default=300, help="seconds after which this process ends itself")
     return parser.parse_args()
 
@@ -271,6 +272,7 @@ def main() -> None:
         members={int(id): address for id, address in json.loads(arguments.members).items()},
         config=Config(**json.loads(arguments.config)),
         redis="127.0.0.1:0",
+        io_threads=arguments.io_threads,
     )
     server = Server(engine, machine, arguments.port)
     signal.signal(signal.SIGTERM, lambda *_: server.stopping.set())

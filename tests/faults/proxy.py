@@ -43,13 +43,16 @@ class Link:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if not self.network.remember(near, far):
                 return
+            ended: list[socket.socket] = []
             for source, sink, sender, receiver in (
                 (near, far, self.dialler, self.target),
                 (far, near, self.target, self.dialler),
             ):
-                threading.Thread(target=self.pump, args=(source, sink, sender, receiver), daemon=True).start()
+                threading.Thread(target=self.pump, args=(source, sink, sender, receiver, ended), daemon=True).start()
 
-    def pump(self, source: socket.socket, sink: socket.socket, sender: int, receiver: int) -> None:
+    def pump(
+        self, source: socket.socket, sink: socket.socket, sender: int, receiver: int, ended: list[socket.socket]
+    ) -> None:
         try:
             while data := source.recv(CHUNK_BYTES):
                 if not self.network.wait_open(sender, receiver):
@@ -60,7 +63,12 @@ class Link:
         for one in (source, sink):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            self.network.forget(one)
+        with self.network.changed:
+            ended.append(source)
+            last = len(ended) == 2
+        if last:  # the other way uses neither any more: a number that is closed under it may be somebody else's
+            self.network.forget(source)
+            self.network.forget(sink)
 
 
 class Network:
