@@ -473,8 +473,8 @@ cdef class HostCore:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(
-            &config, self.host.epoll_fd, &self.host.shared.wakeup, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
-            int.from_bytes(os.urandom(8), "little"), &error)
+            &config, self.host.epoll_fd, &self.host.shared.wakeup, self.member, self.host.transport, self.host.keeper,
+            (<KeyValueMachine>machine).store, int.from_bytes(os.urandom(8), "little"), &error)
         if self.host.front == NULL:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")
         return 0

@@ -309,7 +309,8 @@ cdef bint refuse_memory(ClientSide* s, Client* c) noexcept nogil:
 
 
 cdef bint begin_read(
-        ClientSide* s, Client* c, const RedisCommand* command, const Slice* arguments, uint32_t count, bint mark) noexcept nogil:
+        ClientSide* s, Client* c, const RedisCommand* command, const Slice* arguments, uint32_t count, bint mark
+) noexcept nogil:
     cdef Op* op = op_new(s, c, OP_IS_READ, command)
     if op == NULL:
         return refuse_memory(s, c)

@@ -67,7 +67,8 @@ cdef Judgement execute_read(
     const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, bint alone, const Instant* instant,
     int32_t protocol, Vec[char]* out, ReadCounts* counts) noexcept nogil
 # Of a write that returns a value: the size of the one that is there now, which is what its reply may hold.
-cdef uint32_t value_returned_bytes(const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store) noexcept nogil
+cdef uint32_t value_returned_bytes(
+    const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store) noexcept nogil
 # What apply returned, as a reply.
 cdef bint reply_result(Vec[char]* out, Blob* result, int32_t protocol) noexcept nogil
 cdef bint error(Vec[char]* out, const char* text) noexcept nogil

@@ -25,7 +25,7 @@ from tenure._host.member cimport (
     OUTCOME_CLOSED, OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_OK, OUTCOME_UNKNOWN, Member, member_read,
 )
 from tenure._host.redis_types cimport (
-    OP_IS_LIST, OP_IS_WRITE, Client, ClientSide, Forward, Mark, Proposal, ReadBatch, RemoteOp, op_last_holder,
+    OP_IS_LIST, OP_IS_WRITE, Client, Forward, Mark, Proposal, ReadBatch, RemoteOp, op_last_holder,
 )
 from tenure._host.timekeeper cimport CEILING_AHEAD_MS, keeper_leads, keeper_propose
 from tenure._host.waiter cimport Caller, Completion
@@ -181,7 +181,6 @@ cdef void list_on(Front* f, Op* op) noexcept nogil:
 
 cdef void ops_release(Front* f) noexcept nogil:
     """Every completion has been called: only what was never handed out is left."""
-    cdef size_t i
     ops_give_up(f)
     f.proposals.release()
     f.payloads.release()

@@ -1,9 +1,10 @@
 """PING, HELLO, AUTH, CLIENT, CONFIG, COMMAND, INFO and their like: what a connection or a member says of itself.
 
-Nothing here touches the store's keys or the log; of the member, what it publishes for any thread. The texts and shapes are those that Redis's own clients expect.
+Nothing here touches the store's keys or the log; of the member, what it publishes for any thread. The texts and shapes
+are those that Redis's own clients expect.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset, strlen
 from libcpp.atomic cimport memory_order_relaxed
 

@@ -22,7 +22,7 @@ ends. A thread ends once its ops are back and their replies were given to the ke
 A thread never takes a lock but a shard's of the store, never asks for the GIL, and is joined by whoever stops the host.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libcpp.atomic cimport memory_order_acquire, memory_order_relaxed, memory_order_release
 
@@ -40,7 +40,7 @@ from tenure._host.redis_clients cimport (
 from tenure._host.redis_ops cimport chain_add, op_answered, op_begin, ops_end
 from tenure._host.redis_session cimport list_side
 from tenure._host.redis_types cimport (
-    Op, OpChain, SideThread, front_inbox_free, front_inbox_new, side_thread_free, side_thread_new,
+    Op, OpChain, front_inbox_free, front_inbox_new, side_thread_free, side_thread_new,
 )
 from tenure._kv.read cimport store_time_ms
 from tenure._net.socket cimport ENOMEM

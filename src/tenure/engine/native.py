@@ -110,8 +110,8 @@ class NativeEngine:
             config: the settings; equal on all members, but for what concerns one machine alone.
             redis: "host:port" where Redis clients are served, without Python; needs the native key-value store.
             redis_password: what Redis clients must show first; None: nothing.
-            io_threads: how many threads serve Redis clients beside the host's own loop; 0: the loop does it. For machines
-                with cores to spare, where many clients mostly read.
+            io_threads: how many threads serve Redis clients beside the host's own loop; 0: the loop does it. For
+                machines with cores to spare, where many clients mostly read.
 
         Raises:
             InvalidArgument: an argument makes no sense; the message names it.
@@ -642,7 +642,7 @@ def check_cluster_id(cluster_id: bytes | uuid.UUID) -> bytes:
 
 
 def redis_options(
-    address: str | None, password: str | None, state_machine: object, *, insecure: bool, io_threads: int = 0
+    address: str | None, password: str | None, state_machine: object, *, insecure: bool, io_threads: object = 0
 ) -> dict[str, Any]:
     """What the compiled host is told of its Redis clients; nothing without an address."""
     if isinstance(io_threads, bool) or not isinstance(io_threads, int) or not 0 <= io_threads <= MOST_IO_THREADS:

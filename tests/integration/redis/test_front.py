@@ -310,7 +310,10 @@ def test_one_reply_has_a_limit(one: Member) -> None:
 
 
 def test_a_client_with_too_much_under_way_is_not_read(tmp_path: Path, io_threads: int) -> None:
-    with cluster(tmp_path, 1, redis_max_pending=10, redis_io_threads=io_threads) as made, Wire(made.leader().port) as wire:
+    with (
+        cluster(tmp_path, 1, redis_max_pending=10, redis_io_threads=io_threads) as made,
+        Wire(made.leader().port) as wire,
+    ):
         wire.send(encode("INCR", "n") * 5000)
         assert [wire.reply() for _ in range(5000)] == list(range(1, 5001))
 
