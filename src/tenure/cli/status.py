@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.table import Table
 
@@ -141,7 +141,6 @@ def status_table(reports: Sequence[tuple[str, dict[str, Any]]], *, wide: bool = 
                 "lapses": str(sum(count for name, count in counters.items() if name.startswith("lapses_"))),
                 "up": f"{report.get('uptime_s', 0):.0f} s",
                 "redis": report.get("redis_address") or "-",
-                "clients": clients_of(report),
             }
         table.add_row(*(cells.get(name, "-") for name, _, _ in shown))
     return table
@@ -161,17 +160,8 @@ COLUMNS = (
     ("up", True, False),
     ("admin", False, True),
     ("redis", False, False),
-    ("clients", True, False),
 )
 STYLES = {"leader": "bold green", "follower": "cyan", "candidate": "yellow", "pre-candidate": "yellow", "failed": "red"}
-
-
-def clients_of(report: Mapping[str, Any]) -> str:
-    """Redis clients connected now, and how the threads that serve them share them: "7 = 4 + 3"."""
-    if "redis" not in report:
-        return "-"
-    threads = [str(one["clients"]) for one in report.get("redis_threads", ())]
-    return " = ".join([str(report["redis"]["clients"]), *([" + ".join(threads)] if threads else [])])
 
 
 def milliseconds(duration_ns: int) -> str:

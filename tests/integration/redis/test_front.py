@@ -281,7 +281,10 @@ def test_what_a_client_has_under_way_may_hold_so_many_bytes(held_apart: Cluster)
         network.let_go()
         replies = [slow.reply() for _ in range(count)]
         sender.join()
-        assert held < 60_000_000
+        # ThreadSanitizer remembers accesses, in memory
+        assert held < 60_000_000 * (
+            8 if "libtsan" in os.environ.get("LD_PRELOAD", "") else 1
+        )  # which remembers accesses
         assert taken < count // 5
         assert replies == [b"." * size] + [b"x" * size] * (count - 1)
 
@@ -414,12 +417,15 @@ def test_what_nobody_asks_for_any_more_is_removed_as_fast_as_it_comes(one: Membe
 
 
 @pytest.mark.timeout(120)
-def test_commands_that_take_long_do_not_take_the_loop_for_long(one: Member) -> None:
+def test_commands_that_take_long_do_not_take_the_loop_for_long(tmp_path: Path, io_threads: int) -> None:
     """Each hashes a large value again. Between two of them everybody else has a turn."""
-    with Wire(one.port) as wire:
+    patience = {"redis_time_limit_ns": 60_000_000_000}
+    with cluster(tmp_path, 1, redis_io_threads=io_threads, **patience) as made, Wire(made.leader().port) as wire:
+        one = made.leader()
         for _ in range(16):
             wire.call("APPEND", "large", b"x" * 1_000_000)
         before = one.core.gauges()["passes"]
+        wire.socket.settimeout(60)
         wire.send(encode("EXPIRE", "large", 1000) * 64)
         assert [wire.reply() for _ in range(64)] == [1] * 64
         assert one.core.gauges()["passes"] - before > 16
