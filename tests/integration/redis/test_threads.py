@@ -129,11 +129,11 @@ def test_several_keys_are_read_at_one_instant(threaded: Member) -> None:
                 wire.send(encode("MGET", *keys) * 8)
                 for _ in range(8):
                     assert len(set(wire.reply())) == 1  # type: ignore[call-overload]
-            assert wire.call("EXISTS", *keys, "none", *keys) == 80
-            assert wire.call("MGET", "none", keys[0], "none") == [None, wire.call("GET", keys[0]), None]
         finally:
             stop.set()
             writer.join()
+        assert wire.call("EXISTS", *keys, "none", *keys) == 80
+        assert wire.call("MGET", "none", keys[0], "none") == [None, wire.call("GET", keys[0]), None]
 
 
 def test_what_was_acknowledged_on_one_thread_is_read_on_another(threaded: Member) -> None:
