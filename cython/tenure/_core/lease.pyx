@@ -52,6 +52,10 @@ cdef class Lease:
         """Withdraw the lease: the next generation begins without one, and extensions of older generations fail."""
         lease_invalidate(self.word)
 
+    def __call__(self) -> None:
+        """The same as `invalidate`: a lease can be registered as it is for the loss of leadership, with any engine."""
+        lease_invalidate(self.word)
+
     def close(self) -> None:
         """End the lease for good; every later call finds generation 0 and no expiry. May be repeated."""
         lease_close(self.word)

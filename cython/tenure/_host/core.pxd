@@ -49,4 +49,6 @@ cdef class HostCore:
     cdef int open_front(self, NativeMachine machine, dict options) except -1
     cdef int check_fork(self) except -1
     cdef void let_go(self) noexcept
-    cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL
+    cdef Waiter* submit(
+            self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag, Lease lease=*
+    ) except NULL

@@ -14,7 +14,7 @@ import weakref
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from libcpp.atomic cimport memory_order_relaxed, memory_order_release
@@ -23,7 +23,7 @@ from tenure._core.applied_index cimport AppliedIndex, applied_new, applied_publi
 from tenure._core.blob cimport Blob, blob_new, blob_release
 from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_now_ns
 from tenure._core.fence cimport Fence
-from tenure._core.lease cimport Lease, lease_new
+from tenure._core.lease cimport Lease, lease_new, lease_retain
 from tenure._core.posix cimport close
 from tenure._core.queue cimport queue_open, queue_pop_batch
 from tenure._core.state_machine cimport NativeMachine
@@ -36,9 +36,11 @@ from tenure._core.wakeup cimport (
     wakeup_wait,
 )
 from tenure._host.loop cimport (
+    SUBMIT_ADD_DEPENDENT,
     SUBMIT_APPLIED,
     SUBMIT_CAMPAIGN,
     SUBMIT_CHANGE,
+    SUBMIT_DROP_DEPENDENT,
     SUBMIT_FAIL,
     SUBMIT_MEMBERS,
     SUBMIT_PROPOSE,
@@ -58,15 +60,15 @@ from tenure._host.loop cimport (
 )
 from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
 from tenure._host.neighbours cimport neighbours_follow
+from tenure._host.redis_edge cimport front_loads, front_totals, set_front_options
 from tenure._host.redis_front cimport front_open
-from tenure._host.redis_types cimport MAX_IO_THREADS, FrontConfig, FrontCounts, front_counts_add
+from tenure._host.redis_types cimport MAX_IO_THREADS, FrontConfig
 from tenure._host.roster cimport ROSTER_FULL, ROSTER_MALFORMED, RosterCode, RosterView, roster_set
 from tenure._host.snapshots cimport snapshots_load
 from tenure._host.timekeeper cimport keeper_new
 from tenure._host.waiter cimport (
     Waiter, inbox_new, inbox_release, inbox_retain, waiter_free, waiter_new, waiter_release, waiter_wait,
 )
-from tenure._kv.codec cimport VALUE_LIMIT_BYTES
 from tenure._kv.machine cimport KeyValueMachine
 from tenure._net.transport cimport TransportConfig, transport_port
 from tenure._raft.conf_change cimport conf_change_check, conf_change_encode
@@ -197,29 +199,6 @@ cdef int fill_ids(uint64_t* into, int32_t* count, tuple ids) except -1:
     for i in range(len(ordered)):
         into[i] = ordered[i]
     count[0] = len(ordered)
-    return 0
-
-
-cdef int set_front_options(FrontConfig* front, dict options) except -1:
-    """The settings whose names begin with `redis_`, but for the address and the password."""
-    cdef dict left = {name: value for name, value in options.items() if name.startswith("redis_")}
-    left.pop("redis_listen", None)
-    left.pop("redis_password", None)
-    front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
-    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", VALUE_LIMIT_BYTES)
-    front.limits.request_bytes = left.pop("redis_max_request_bytes", 2 * VALUE_LIMIT_BYTES)
-    front.max_clients = left.pop("redis_max_clients", 10000)
-    front.io_threads = left.pop("redis_io_threads", 0)
-    front.max_ops = left.pop("redis_max_pending", 1024)
-    front.max_ops_bytes = left.pop("redis_max_pending_bytes", 8 << 20)
-    front.max_output_bytes = left.pop("redis_max_output_bytes", 1 << 20)
-    front.time_limit_ns = left.pop("redis_time_limit_ns", 5000000000)
-    if left:
-        raise TypeError(f"unknown options: {', '.join(sorted(left))}")
-    if front.io_threads > MAX_IO_THREADS:
-        raise ValueError(f"more than {MAX_IO_THREADS} threads for Redis clients")
-    if not (front.max_clients and front.max_ops and front.max_ops_bytes and front.max_output_bytes) or front.time_limit_ns <= 0:
-        raise ValueError("limits of Redis clients are above 0")
     return 0
 
 
@@ -548,33 +527,17 @@ cdef class HostCore:
 
     def redis_gauges(self) -> dict:
         """Counts of the Redis front end; empty without one."""
-        cdef FrontCounts counts
-        cdef dict found
-        cdef uint32_t i
-        if self.host.front == NULL:
-            return {}
-        memset(&counts, 0, sizeof(counts))
-        for i in range(self.host.front.sides_count):
-            front_counts_add(&counts, self.host.front.sides[i].gauges)
-        found = counts
-        del found["passes"], found["busy_ns"]             # of threads alone
-        return found
+        return {} if self.host.front == NULL else front_totals(self.host.front)
 
     def redis_threads(self) -> list:
         """The load of each thread that serves Redis clients beside the loop; empty without any."""
-        cdef FrontCounts counts
-        cdef uint32_t i
-        cdef list found = []
-        if self.host.front != NULL:
-            for i in range(1, self.host.front.sides_count):
-                memset(&counts, 0, sizeof(counts))
-                front_counts_add(&counts, self.host.front.sides[i].gauges)
-                found.append(counts)
-        return found
+        return [] if self.host.front == NULL else front_loads(self.host.front)
 
     # ---- submissions
 
-    cdef Waiter* submit(self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag) except NULL:
+    cdef Waiter* submit(
+            self, int kind, bytes data, uint64_t argument, CompletionInbox inbox, uint64_t tag, Lease lease=None
+    ) except NULL:
         cdef Submission* s
         cdef Waiter* waiter
         cdef Blob* payload = NULL
@@ -592,6 +555,8 @@ cdef class HostCore:
         s.group = self.member.group
         s.argument = argument
         s.payload = payload
+        if lease is not None:
+            s.lease = lease_retain(lease.word)
         s.waiter = waiter
         if inbox is not None:
             waiter.inbox = inbox_retain(inbox.inbox)
@@ -604,12 +569,12 @@ cdef class HostCore:
             raise Overloaded("the host takes no more submissions now", limit="submissions") if not self.closed else Closed()
         return waiter
 
-    def call(self, int kind, bytes data, uint64_t argument, int64_t deadline_ns) -> tuple | None:
+    def call(self, int kind, bytes data, uint64_t argument, int64_t deadline_ns, Lease lease=None) -> tuple | None:
         """Submit and wait without the GIL: (code, index, term, leader, value), or None when the deadline passed first.
 
         The deadline is an instant of CLOCK_MONOTONIC, negative for none. Ctrl-C ends the wait; the operation goes on.
         """
-        cdef Waiter* waiter = self.submit(kind, data, argument, None, 0)
+        cdef Waiter* waiter = self.submit(kind, data, argument, None, 0, lease)
         cdef int64_t slice_ns
         cdef int done
         while True:
@@ -657,6 +622,25 @@ cdef class HostCore:
             return PyBytes_FromStringAndSize(encoded.bytes(), encoded.size)
         finally:
             blob_release(encoded)
+
+    def add_dependent(self, Lease lease not None) -> int:
+        """From the return on, `lease` is withdrawn in the step that withdraws the member's own; returns an outcome's code.
+
+        Until as many calls of `drop_dependent`. Unless the member leads, with its lease not withdrawn, `lease` is withdrawn
+        at once. Where the member fails or closes, it is closed.
+        """
+        return self.call(SUBMIT_ADD_DEPENDENT, None, 0, -1, lease)[0]
+
+    def drop_dependent(self, Lease lease not None) -> None:
+        """Undo one `add_dependent`. Does not wait; of a host that takes nothing more, nothing depends any more."""
+        cdef Waiter* waiter
+        if self.closed or os.getpid() != self.pid:
+            return
+        try:
+            waiter = self.submit(SUBMIT_DROP_DEPENDENT, None, 0, None, 0, lease)
+        except (Closed, Overloaded):
+            return
+        waiter_release(waiter)
 
     def members(self, int64_t deadline_ns) -> dict | None:
         """Who belongs to the group, as applied here; None when the deadline passed or the member has stopped."""

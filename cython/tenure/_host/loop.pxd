@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libcpp.atomic cimport atomic
 
 from tenure._core.blob cimport Blob
+from tenure._core.lease cimport LeaseWord
 from tenure._core.posix cimport pthread_t
 from tenure._core.queue cimport Queue
 from tenure._core.vec cimport Vec
@@ -30,6 +31,8 @@ cdef enum SubmissionKind:
     SUBMIT_MEMBERS = 9          # answered with `member_members`
     SUBMIT_SNAPSHOT = 10        # answered with the index that the snapshot being taken, or the last one, covers
     SUBMIT_FAIL = 7             # argument: code; the Python state machine raised
+    SUBMIT_ADD_DEPENDENT = 11   # lease: a word that is withdrawn with this member's own; answered once that is so
+    SUBMIT_DROP_DEPENDENT = 12
 
 cdef struct Submission:
     int32_t kind
@@ -38,6 +41,7 @@ cdef struct Submission:
     Blob* payload
     Blob** results
     size_t results_count
+    LeaseWord* lease            # one reference
     Waiter* waiter
 
 cdef struct HostConfig:

@@ -19,6 +19,7 @@ from libcpp.atomic cimport memory_order_acquire, memory_order_relaxed, memory_or
 
 from tenure._core.blob cimport Blob, blob_release
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
+from tenure._core.lease cimport lease_release
 from tenure._core.posix cimport (
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
@@ -131,8 +132,9 @@ from tenure._net.transport cimport (
     transport_open,
     transport_tick,
 )
+from tenure._raft.lease_rule cimport lease_add_dependent, lease_drop_dependent
 from tenure._raft.raft cimport raft_campaign, raft_report_unreachable, raft_step_down, raft_transfer
-from tenure._raft.types cimport LEADER, MSG_SNAP, OK, Message
+from tenure._raft.types cimport ERR_MEMORY, LEADER, MSG_SNAP, OK, Message
 from tenure._storage.directory cimport directory_close
 from tenure._storage.wal cimport wal_close
 
@@ -235,6 +237,7 @@ cdef void submission_free(Submission* submission) noexcept nogil:
     for i in range(submission.results_count):
         blob_release(submission.results[i])
     free(submission.results)
+    lease_release(submission.lease)
     free(submission)
 
 
@@ -273,6 +276,11 @@ cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
     elif s.kind == SUBMIT_SNAPSHOT:
         waiter_answer(s.waiter, OUTCOME_OK, snapshots_request(m), m.raft.term, m.raft.lead, NULL)
         s.waiter = NULL
+    elif s.kind == SUBMIT_ADD_DEPENDENT:
+        answer(s, m, <int>OK if lease_add_dependent(m.raft, s.lease) else <int>ERR_MEMORY)
+    elif s.kind == SUBMIT_DROP_DEPENDENT:
+        lease_drop_dependent(m.raft, s.lease)
+        answer(s, m, OUTCOME_OK)
     elif s.kind == SUBMIT_FAIL:
         member_fail(m, <int>s.argument, OUTCOME_UNKNOWN)
 

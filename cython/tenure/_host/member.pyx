@@ -30,6 +30,7 @@ from tenure._host.waiter cimport Caller, caller_answer
 from tenure._host.writer cimport WriteJob, write_job_free, writer_has_room, writer_push
 from tenure._net.transport cimport transport_send
 from tenure._raft.conf_change cimport conf_change_decode
+from tenure._raft.lease_rule cimport lease_close_dependents
 from tenure._raft.raft cimport (
     raft_appended,
     raft_applied,
@@ -706,6 +707,7 @@ cdef void member_fail(Member* m, int32_t code, int32_t outcome) noexcept nogil:
     m.stopped = True
     lease_close(m.lease)
     raft_fail(m.raft, code)
+    lease_close_dependents(m.raft)
     # relaxed: a number for people; callers learn from their waiters
     m.gauges.failed.store(code, memory_order_relaxed)
     applied_fail(m.applied, code)

@@ -10,13 +10,24 @@ The lease ends at the greatest instant that a majority of the configuration reac
 counting itself as now + D where it is a voter. The word is extended to it only while this member leads, has applied an entry
 of its own term, and has not withdrawn in this term. Withdrawing comes before the role change, vote or reply it announces.
 
-The only state outside `Raft` is the lease word, which reader threads load at any time.
+A host may let other words depend on this leadership: each withdrawal withdraws them too, in the same step. They say what
+their owners proved; a switch of configuration, which merely ends what was reckoned for other voters, leaves them alone.
+
+The only state outside `Raft` are the lease words, which reader threads load at any time.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from tenure._core.lease cimport lease_extend, lease_generation, lease_invalidate
+from tenure._core.lease cimport (
+    LeaseWord,
+    lease_close,
+    lease_extend,
+    lease_generation,
+    lease_invalidate,
+    lease_release,
+    lease_retain,
+)
 from tenure._raft.changer cimport ids_contain
 from tenure._raft.guards cimport (
     GUARD_JOINT,
@@ -55,9 +66,39 @@ cdef void lease_open(Raft* r) noexcept nogil:
 
 
 cdef void lease_withdraw(Raft* r) noexcept nogil:
+    cdef size_t i
     r.lease_cleared = True
     if r.lease != NULL:
         lease_invalidate(r.lease)
+    for i in range(r.dependents.size):
+        lease_invalidate(r.dependents.data[i])
+
+
+cdef bint lease_add_dependent(Raft* r, LeaseWord* word) noexcept nogil:
+    if not r.dependents.push(word):
+        return False
+    lease_retain(word)
+    if r.role != LEADER or r.lease_cleared:
+        lease_invalidate(word)
+    return True
+
+
+cdef void lease_drop_dependent(Raft* r, LeaseWord* word) noexcept nogil:
+    cdef size_t i
+    for i in range(r.dependents.size):
+        if r.dependents.data[i] == word:
+            r.dependents.data[i] = r.dependents.data[r.dependents.size - 1]
+            r.dependents.size -= 1
+            lease_release(word)
+            return
+
+
+cdef void lease_close_dependents(Raft* r) noexcept nogil:
+    cdef size_t i
+    for i in range(r.dependents.size):
+        lease_close(r.dependents.data[i])
+        lease_release(r.dependents.data[i])
+    r.dependents.release()
 
 
 cdef void fail(Raft* r, int code) noexcept nogil:

@@ -24,6 +24,7 @@ from tenure._raft.describe cimport (
     message_type_name, role_name,
 )
 from tenure._raft.describe import MESSAGE_TYPE_NAMES, PROGRESS_STATE_NAMES
+from tenure._raft.lease_rule cimport lease_add_dependent, lease_drop_dependent
 from tenure._raft.quorum cimport quorum_joint_vote, quorum_selection, quorum_vote
 from tenure._raft.raft cimport (
     raft_appended, raft_applied, raft_apply_conf_change, raft_campaign, raft_compact, raft_default_config, raft_fail,
@@ -572,6 +573,16 @@ cdef class RawNode:
     def restart_wait_ns(self) -> int: return self.raft.restart_wait_ns
     @property
     def lease(self): return self.lease_object
+
+    def add_dependent(self, Lease lease not None) -> None:
+        """Let `lease` be withdrawn with this member's own, until `drop_dependent`."""
+        if not lease_add_dependent(self.raft, lease.word):
+            raise MemoryError
+
+    def drop_dependent(self, Lease lease not None) -> None:
+        """Undo one `add_dependent`."""
+        lease_drop_dependent(self.raft, lease.word)
+
     @property
     def lease_cleared(self) -> bool: return bool(self.raft.lease_cleared)
     @property

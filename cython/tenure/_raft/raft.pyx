@@ -26,7 +26,7 @@ from tenure._raft.election cimport (
     vote_is_forbidden,
 )
 from tenure._raft.guards cimport GUARD_ACKNOWLEDGEMENT, GUARD_OWN_FIELD, GUARD_TRANSFER_CLEARS, guard_on
-from tenure._raft.lease_rule cimport fail, lease_on_vote, lease_update, lease_withdraw
+from tenure._raft.lease_rule cimport fail, lease_close_dependents, lease_on_vote, lease_update, lease_withdraw
 from tenure._raft.log cimport (
     log_append,
     log_compact,
@@ -196,6 +196,7 @@ cdef void raft_free(Raft* r) noexcept nogil:
     if r.lease != NULL:
         lease_invalidate(r.lease)
         lease_release(r.lease)
+    lease_close_dependents(r)
     log_release(&r.log)
     progress_release(&r.progress)
     r.departed.release()

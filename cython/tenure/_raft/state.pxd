@@ -165,6 +165,7 @@ cdef struct Raft:
     LeaseWord* lease        # shared with readers; may be null
     uint64_t own_term_index # index of the empty entry that opened the term
     int64_t lease_generation
+    Vec[LeaseWord*] dependents      # leases of others that rest on this leadership; one reference each
     bint lease_cleared      # for the rest of the term
     bint lease_late_clear   # proof build, H19 off
     uint64_t told_commit    # highest commit index any message carried in this term

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Load", "compare", "missing", "stand_alone"]
+__all__ = ["Load", "ask", "compare", "missing", "program", "stand_alone"]
 
 START_LIMIT_S = 5.0
 LOAD_LIMIT_S = 30.0
@@ -91,12 +91,12 @@ def stand_alone(directory: Path) -> Iterator[int]:
             process.wait()
 
 
-def ask(port: int, command: str, requests: int, pipeline: int) -> tuple[float, float]:
+def ask(port: int, command: str, requests: int, pipeline: int, clients: int = CLIENTS) -> tuple[float, float]:
     """(requests a second, p99 in milliseconds) as the client itself reports them."""
     client = program("benchmark")
     assert client is not None
     line = [
-        client, "-h", "127.0.0.1", "-p", str(port), "-c", str(CLIENTS), "-n", str(requests), "-P", str(pipeline),
+        client, "-h", "127.0.0.1", "-p", str(port), "-c", str(clients), "-n", str(requests), "-P", str(pipeline),
         "-r", "100000", "-d", "64", "-t", command, "--csv",
     ]  # fmt: skip
     done = subprocess.run(line, capture_output=True, text=True, timeout=LOAD_LIMIT_S, check=False)

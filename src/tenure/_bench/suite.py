@@ -14,7 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tenure._bench import load, redis
+from tenure._bench import etcd, load, redis
 from tenure._bench.bare import BareCluster
 from tenure._bench.live import LiveCluster
 from tenure._bench.processes import Remote
@@ -35,6 +35,7 @@ __all__ = ["FULL", "SHORT", "Effort", "Report", "run"]
 PAYLOAD_BYTES = 64
 CALLERS = 64
 REDIS_UNTIL_S = 32.0  # of the whole run, which must end within 45
+ETCD_UNTIL_S = 31.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +273,20 @@ def measure_redis(live: LiveCluster, directory: Path, effort: Effort, report: Re
                 break
 
 
+def measure_etcd(live: LiveCluster, directory: Path, effort: Effort, report: Report, began: float) -> None:
+    """The leader's durable writes beside those of etcd, where it is there."""
+    gone = etcd.missing()
+    if gone is not None:
+        report.skipped.append(gone)
+        return
+    if time.monotonic() - began > ETCD_UNTIL_S:
+        report.skipped.append("etcd side by side: this machine is too busy now")
+        return
+    port: int = live.on_leader("redis_port")
+    with etcd.three_members(directory) as peer_port:
+        report.findings.append(etcd.compare(port, peer_port, directory, effort.redis, PAYLOAD_BYTES))
+
+
 # -------------------------------------------------------------------------------------------------------------- apply
 
 
@@ -372,6 +387,8 @@ def run(effort: Effort, directory: Path | None = None, progress: Callable[[str, 
             report.findings.extend(measure_saturation(live, effort))
             tell("Redis", 0.8)
             measure_redis(live, Path(place), effort, report, began)
+            tell("etcd", 0.88)
+            measure_etcd(live, Path(place), effort, report, began)
         finally:
             live.close()
     tell("apply loop", 0.92)

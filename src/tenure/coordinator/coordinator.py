@@ -174,7 +174,7 @@ class OwnLease:
         self._engine = engine
         self._provider = provider
         self._granularity_ns = max(1, granularity_ns())
-        self._deregister = provider.register_leader_loss_callback(self.lease.invalidate)
+        self._deregister = provider.register_leader_loss_callback(self.lease)
 
     def try_read(self) -> int | None:
         """The applied index, loaded after the word and the clock; None without a lease."""

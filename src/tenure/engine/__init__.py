@@ -21,6 +21,7 @@ from tenure.engine.protocol import (
 )
 
 if TYPE_CHECKING:
+    from tenure._core.lease import Lease
     from tenure.engine.aio import AsyncEngine
     from tenure.engine.native import NativeEngine
 
@@ -29,6 +30,7 @@ __all__ = [
     "Change",
     "Command",
     "Engine",
+    "Lease",
     "LeaseProvider",
     "LeaseReader",
     "MemberChange",
@@ -44,7 +46,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The compiled host is loaded with the first use of an engine that needs it."""
+    """Compiled code is loaded with the first use of what needs it."""
+    if name == "Lease":
+        from tenure._core.lease import Lease
+
+        return Lease
     if name == "NativeEngine":
         from tenure.engine.native import NativeEngine
 

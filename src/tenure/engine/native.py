@@ -28,13 +28,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from tenure._core.clock import granularity_ns, now_ns
 from tenure._core.fence import FencedRead
+from tenure._core.lease import Lease
 from tenure._core.state_machine import NativeMachine
 from tenure._host.core import MOST_IO_THREADS, PROPOSE, READ, SNAPSHOT, STEP_DOWN, TRANSFER, CoreError, HostCore
 from tenure.config import Config, check_listen_address, refuse
 from tenure.engine.aio import AsyncEngine
 from tenure.engine.lifecycle import LAST_CALL_S, Lifecycle
 from tenure.engine.membership import GroupMembership, open_roster
-from tenure.engine.outcome import OK, Call, Outcomes, failure_name, is_transient, opening_error, timed_out
+from tenure.engine.outcome import OK, Call, Code, Outcomes, failure_name, is_transient, opening_error, timed_out
 from tenure.engine.protocol import Change, MemberChange, Membership, ProposalResult, State, Status
 from tenure.engine.pumps import ROLES, ApplyPump, EventPump
 from tenure.errors import Closed, InvalidArgument, NotLeader, Overloaded, ProposalRefused, Timeout
@@ -316,9 +317,34 @@ class NativeEngine:
         Callbacks run one after the other on the engine's own thread, in order of registration; what one raises is
         logged. The lease was withdrawn before. Returns what takes `fn` back; it may be called more than once, does
         not wait for a call of `fn` that is under way, and works after `close`.
+
+        A `Lease` is no callback: compiled code withdraws it, with the member's own lease and in the very step that
+        ends the leadership, before anybody can hear of it; also at once, unless this member leads. The failure of the
+        member and the end of the engine close it for good. It is for its owner to extend it only on the strength of
+        what reached a quorum in the term that this member leads, with a generation sampled before that began.
+
+        Raises:
+            Closed: the engine is closed.
+            MemoryError: there is no room for one more.
         """
         self.check()
-        return self._events.register(fn)
+        return self._depend(fn) if isinstance(fn, Lease) else self._events.register(fn)
+
+    def _depend(self, lease: Lease) -> Callable[[], None]:
+        code = self._core.add_dependent(lease)
+        if code == Code.MEMORY:
+            raise MemoryError("no memory for one more lease that depends on the leadership")
+        if code != OK:  # this member will not lead again
+            lease.close()
+            self.check()
+            return lambda: None
+        registered = [lease]
+
+        def take_back() -> None:
+            with contextlib.suppress(IndexError):  # it was taken back already
+                self._core.drop_dependent(registered.pop())
+
+        return take_back
 
     # ----------------------------------------------------------------------------------------------------- numbers
 

@@ -339,7 +339,11 @@ class LeaseProvider(Protocol):
         ...
 
     def register_leader_loss_callback(self, fn: Callable[[], None]) -> Callable[[], None]:
-        """Have `fn` called after each loss of leadership; returns what takes it back."""
+        """Have `fn` called after each loss of leadership; returns what takes it back.
+
+        `fn` may be a `Lease`, which can be called too: an engine with compiled leases of its own withdraws it without
+        a call, in the step that loses the leadership.
+        """
         ...
 
 

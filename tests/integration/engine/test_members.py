@@ -9,9 +9,10 @@ import time
 import pytest
 
 from tenure import errors
+from tenure._core.clock import now_ns
 from tenure._host.core import PROPOSE, READ, CompletionInbox
 from tenure.config import Config
-from tenure.engine import Engine, LeaseProvider, LeaseReader, NativeEngine, State
+from tenure.engine import Engine, Lease, LeaseProvider, LeaseReader, NativeEngine, State
 
 from .cluster import CLUSTER_ID, FAST, Cluster, Dictionary, free_addresses
 
@@ -250,6 +251,53 @@ def test_losing_leadership_is_told_once_and_in_order(three):
     assert told.wait(2)
     leader.close()
     assert calls == [("first", None), "last"]
+
+
+FAR_NS = 3600 * 10**9
+
+
+def standing_lease(engine):
+    """A lease registered with a leader, that stands for an hour; and what takes it back."""
+    lease = Lease()
+    take_back = engine.register_leader_loss_callback(lease)
+    assert lease.extend(now_ns() + FAR_NS, lease.generation)
+    return lease, take_back
+
+
+def test_a_registered_lease_ends_before_anybody_is_called(three):
+    leader = three.leader()
+    seen, told = [], threading.Event()
+    leader.register_leader_loss_callback(lambda: (seen.append(lease.valid()), told.set()))
+    lease, _ = standing_lease(leader)
+    other, take_back = standing_lease(leader)
+    take_back()
+    take_back()
+    leader.linearizable_read()  # behind the taking back, in the queue of the loop
+    leader.transfer_leadership(three.follower().member_id)
+    assert told.wait(2)
+    assert seen == [False]
+    assert lease.generation != 0
+    assert other.valid()
+
+
+def test_a_lease_registered_where_nobody_leads_does_not_stand(three):
+    follower = three.follower()
+    lease = Lease()
+    lease.extend(now_ns() + FAR_NS, lease.generation)
+    follower.register_leader_loss_callback(lease)
+    assert not lease.valid()
+
+
+@pytest.mark.parametrize("graceful", [True, False])
+def test_the_end_of_the_engine_closes_a_registered_lease(one, graceful):
+    engine = one.engines[1]
+    engine.wait_for_leader(timeout=10)
+    lease, take_back = standing_lease(engine)
+    engine.close(graceful=graceful)
+    assert lease.generation == 0
+    take_back()
+    with pytest.raises(errors.Closed):
+        engine.register_leader_loss_callback(lease)
 
 
 @pytest.mark.parametrize("graceful", [True, False])
