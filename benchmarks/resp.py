@@ -3,7 +3,7 @@
 Rounds are interleaved, so that whatever else the machine does falls on both sides; what counts is the median of the
 ratios. Every GET on the member's side is counted as a lease hit, or the run says that it was not.
 
-    python benchmarks/resp.py [--members 3] [--rounds 5] [--fsync]
+    python benchmarks/resp.py [--members 3] [--rounds 5] [--fsync] [--io-threads N]
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ def member(arguments: dict) -> None:
         addresses={int(id): (b"127.0.0.1", port) for id, port in arguments["ports"].items()},
         voters=tuple(int(id) for id in arguments["ports"]),
         learners=(),
-        options={"redis_listen": (b"127.0.0.1", 0), "fsync": arguments["fsync"]},
+        options={
+            "redis_listen": (b"127.0.0.1", 0),
+            "fsync": arguments["fsync"],
+            **({"redis_io_threads": arguments["io_threads"]} if arguments.get("io_threads") else {}),
+        },
     )
     core.start()
     print(core.redis_port, flush=True)
@@ -104,6 +108,7 @@ def main() -> None:
     options.add_argument("--members", type=int, default=3)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--fsync", action="store_true")
+    options.add_argument("--io-threads", type=int, default=0)
     given = options.parse_args()
     if given.member:
         member(json.loads(given.member))
@@ -113,7 +118,8 @@ def main() -> None:
     print(f"parse and make Python objects of a GET: {parse_cost():.0f} ns")
     with tempfile.TemporaryDirectory() as directory:
         ports = {id: free_port() for id in range(1, given.members + 1)}
-        members = [Process(directory=f"{directory}/{id}", id=id, ports=ports, fsync=given.fsync) for id in ports]
+        common = {"ports": ports, "fsync": given.fsync, "io_threads": given.io_threads}
+        members = [Process(directory=f"{directory}/{id}", id=id, **common) for id in ports]
         theirs = free_port()
         server = subprocess.Popen(
             ["redis-server", "--port", str(theirs), "--save", "", "--appendonly", "no"],

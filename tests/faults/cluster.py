@@ -112,6 +112,7 @@ class Cluster:
         environment: dict[str, str] | None = None,
         packages: Path | None = None,
         directories: dict[int, Path] | None = None,
+        io_threads: int = 0,
         **config: Any,
     ) -> None:
         """`packages`: where tenure is imported from, if not from where it is here; `config`: of the members' Config.
@@ -120,6 +121,7 @@ class Cluster:
         """
         self.folder = folder
         self.config = {"election_timeout_s": 1.0, **config}
+        self.io_threads = io_threads
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TENURE_", "PYTEST_"))},
             "PYTHONPATH": str(packages or PACKAGES),
@@ -195,6 +197,8 @@ class Cluster:
             json.dumps(self.addresses[id]),
             "--config",
             json.dumps(self.config),
+            "--io-threads",
+            str(self.io_threads),
             "--lifetime",
             str(LIFETIME_S),
         ]

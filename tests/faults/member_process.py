@@ -261,6 +261,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--bootstrap", default="null", help="JSON: the voters that the group began with")
     parser.add_argument("--door", type=int, required=True, help="the socket where the tests' clients are listened for")
     parser.add_argument("--config", default="{}", help="JSON: fields of Config")
+    parser.add_argument("--io-threads", type=int, default=0, help="that serve Redis clients")
     parser.add_argument("--lifetime", type=int, default=300, help="seconds after which this process ends itself")
     return parser.parse_args()
 
@@ -296,6 +297,7 @@ def main() -> None:
         members={int(id): address for id, address in json.loads(arguments.members).items()},
         config=Config(**json.loads(arguments.config)),
         redis="127.0.0.1:0",
+        io_threads=arguments.io_threads,
         **bootstrap,
     )
     server = Server(engine, machine, arguments.door)

@@ -8,12 +8,16 @@ first read was sent, and the reads were answered by the old process after SIGCON
 nothing to the old leader until the reads are answered, so nobody tells it about its successor and it answers as a
 leader, which is asserted too. In odd rounds everything is delivered at once and the race is whatever it is.
 
+The readers are of two kinds: threads of Python that take a fence, and Redis clients, whose reads are answered by native
+threads beside the loop (`io_threads`); their sockets are what these threads see first when they go on.
+
 The control runs the same rounds over a build without that comparison (see `unguarded.py`) and must find stale reads.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +25,15 @@ from typing import Any
 
 import pytest
 from tests.faults.clients import Book, Connection
-from tests.faults.cluster import Cluster, check_by_command, judge
+from tests.faults.cluster import Cluster, check_by_command, judge, wait_until
 from tests.faults.unguarded import unguarded_packages
 
 from tenure.sim.linearizability import Verdict, check
 
-QUICK: dict[str, Any] = {"election_timeout_s": 0.4, "heartbeat_s": 0.05}
+QUICK: dict[str, Any] = {"election_timeout_s": 0.4, "heartbeat_s": 0.05, "io_threads": 2}
 READERS = 12
+REDIS_READERS = 8
+REDIS_READS = 3  # of each: pipelined
 
 
 @dataclass
@@ -40,6 +46,10 @@ class Tally:
     stale_unaware: int = 0  # in rounds in which the old leader had heard nothing
     stale_racing: int = 0
     as_leader: int = 0  # answered while the old process took itself for the leader
+    redis_reads: int = 0
+    redis_fresh: int = 0
+    redis_refused: int = 0
+    redis_stale: int = 0
 
 
 def stopped_leader_round(cluster: Cluster, book: Book, number: int, tally: Tally) -> None:
@@ -58,6 +68,9 @@ def stopped_leader_round(cluster: Cluster, book: Book, number: int, tally: Tally
             answer = book.run(reader, f"reader-{i}", "get", key, mode="lease_only")
             assert answer is not None
             assert answer["out"] == "before", answer
+        clients = [stack.enter_context(contextlib.closing(redis_client(cluster, old))) for _ in range(REDIS_READERS)]
+        for client in clients:
+            assert redis_reads(client, key, 1) == [b"before"]
         term = cluster.leaders()[old]
 
         cluster.stop(old)
@@ -77,6 +90,8 @@ def stopped_leader_round(cluster: Cluster, book: Book, number: int, tally: Tally
             calls.append(time.monotonic_ns())
             mode = "lease" if i % 4 == 3 else "lease_only"
             reader.send(op="get", key=key, mode=mode, with_state=True, timeout=3.0)
+        for client in clients:
+            client.sendall(request(key) * REDIS_READS)
         assert min(calls) > acknowledged_ns
         resumed_ns = cluster.resume(old)
         for i, reader in enumerate(readers):
@@ -88,6 +103,56 @@ def stopped_leader_round(cluster: Cluster, book: Book, number: int, tally: Tally
             cluster.network.let_go()
             for i in range(3, READERS, 4):
                 settle_read(book, tally, readers[i], i, key, calls[i], process.pid, resumed_ns, unaware)
+        for client in clients:
+            count_redis_reads(tally, replies(client, REDIS_READS))
+            wait_until("a Redis client is answered again", lambda client=client: read_again(tally, client, key), 15.0)
+
+
+def read_again(tally: Tally, client: socket.socket, key: str) -> bool:
+    fresh = tally.redis_fresh
+    count_redis_reads(tally, redis_reads(client, key, 1))
+    return tally.redis_fresh > fresh
+
+
+def redis_client(cluster: Cluster, id: int) -> socket.socket:
+    status = cluster.status(id)
+    assert status is not None
+    host, _, port = status["redis"].rpartition(":")
+    return socket.create_connection((host, int(port)), 20)
+
+
+def request(key: str) -> bytes:
+    return b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key.encode())
+
+
+def redis_reads(client: socket.socket, key: str, count: int) -> list[bytes]:
+    client.sendall(request(key) * count)
+    return replies(client, count)
+
+
+def replies(client: socket.socket, count: int) -> list[bytes]:
+    """Values, or errors with their mark."""
+    found = []
+    with client.makefile("rb") as stream:
+        for _ in range(count):
+            line = stream.readline()
+            assert line.endswith(b"\r\n"), line
+            found.append(stream.read(int(line[1:]) + 2)[:-2] if line.startswith(b"$") else line[:-2])
+    return found
+
+
+def count_redis_reads(tally: Tally, answers: list[bytes]) -> None:
+    """In the order of one connection: what has been seen is not unseen."""
+    for answer in answers:
+        tally.redis_reads += 1
+        if answer.startswith(b"-"):
+            assert answer.split()[0] in (b"-TRYAGAIN", b"-CLUSTERDOWN"), answer
+            tally.redis_refused += 1
+        elif answer == b"after":
+            tally.redis_fresh += 1
+        else:
+            assert answer == b"before", answer
+            tally.redis_stale += 1
 
 
 def settle_read(
@@ -129,6 +194,8 @@ def test_a_leader_that_stood_still_serves_no_stale_read(tmp_path: Path, book: Bo
             stopped_leader_round(cluster, book, number, tally)
         print(tally)
         assert tally.stale_unaware == tally.stale_racing == 0, f"stale reads: {tally}"
+        assert tally.redis_stale == 0, f"stale reads: {tally}"
+        assert tally.redis_fresh >= rounds * REDIS_READERS
         assert tally.reads == rounds * READERS
         assert tally.as_leader >= rounds // 2 * READERS // 2, f"the old leader was told too early: {tally}"
         judge(cluster, book)
@@ -144,10 +211,11 @@ def test_without_the_expiry_check_stale_reads_are_found(tmp_path: Path, book: Bo
         assert not any(process.expiry_checked for process in cluster.processes.values())
         for number in range(10):
             stopped_leader_round(cluster, book, number, tally)
-            if tally.stale_unaware and tally.stale_racing:
+            if tally.stale_unaware and tally.stale_racing and tally.redis_stale:
                 break
     print(f"{tally} after {number + 1} rounds")
     assert tally.stale_unaware, f"no stale read was found without the expiry check: {tally}"
+    assert tally.redis_stale, f"no stale read by a Redis client was found without the expiry check: {tally}"
     book.close()
     assert check(book.operations).verdict is Verdict.VIOLATION
     told = check_by_command(book.path)

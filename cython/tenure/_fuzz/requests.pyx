@@ -275,7 +275,8 @@ cdef const char* carry_out(
         instant.judged_ms = instant.now_ms = now_ms
         instant.open_ms = now_ms + 2
         memset(&counts, 0, sizeof(counts))
-        judgement = execute_read(command, arguments, count, store, &instant, protocol, out, &counts)
+        judgement = execute_read(
+            command, arguments, count, store, count % 2 == 0, &instant, protocol, out, &counts)
         if judgement == READ_FAILED:
             verdict = b"the store failed"
         elif judgement != READ_DONE:

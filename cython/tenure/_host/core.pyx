@@ -63,15 +63,15 @@ from tenure._host.loop cimport (
 )
 from tenure._host.member cimport ApplyBatch, Event, Member, MemberGauges, apply_batch_free, gauges_new
 from tenure._host.neighbours cimport neighbours_follow
+from tenure._host.redis_edge cimport front_loads, front_totals, set_front_options
 from tenure._host.redis_front cimport front_open
-from tenure._host.redis_types cimport FrontConfig, FrontGauges
+from tenure._host.redis_types cimport MAX_IO_THREADS, FrontConfig
 from tenure._host.roster cimport ROSTER_FULL, ROSTER_MALFORMED, ROSTER_MEMBERS, RosterCode, RosterView, roster_set
 from tenure._host.snapshots cimport snapshots_load
 from tenure._host.timekeeper cimport keeper_new
 from tenure._host.waiter cimport (
     Waiter, inbox_new, inbox_release, inbox_retain, waiter_free, waiter_new, waiter_release, waiter_wait,
 )
-from tenure._kv.codec cimport VALUE_LIMIT_BYTES
 from tenure._kv.machine cimport KeyValueMachine
 from tenure._net.transport cimport TransportConfig, transport_port
 from tenure._raft.conf_change cimport conf_change_check, conf_change_encode
@@ -96,6 +96,7 @@ CAMPAIGN = SUBMIT_CAMPAIGN
 CHANGE = SUBMIT_CHANGE
 BOOK_MEMBERS = int(ROSTER_MEMBERS)
 SNAPSHOT = SUBMIT_SNAPSHOT
+MOST_IO_THREADS = MAX_IO_THREADS
 
 cdef enum:
     INBOX = 65536
@@ -211,25 +212,6 @@ cdef int fill_ids(uint64_t* into, int32_t* count, tuple ids) except -1:
     for i in range(len(ordered)):
         into[i] = ordered[i]
     count[0] = len(ordered)
-    return 0
-
-
-cdef int set_front_options(FrontConfig* front, dict options) except -1:
-    """The settings whose names begin with `redis_`, but for the address and the password."""
-    cdef dict left = {name: value for name, value in options.items() if name.startswith("redis_")}
-    left.pop("redis_listen", None)
-    left.pop("redis_password", None)
-    front.limits.arguments = left.pop("redis_max_arguments", 1 << 20)
-    front.limits.argument_bytes = left.pop("redis_max_argument_bytes", VALUE_LIMIT_BYTES)
-    front.limits.request_bytes = left.pop("redis_max_request_bytes", 2 * VALUE_LIMIT_BYTES)
-    front.max_clients = left.pop("redis_max_clients", 10000)
-    front.max_ops = left.pop("redis_max_pending", 1024)
-    front.max_output_bytes = left.pop("redis_max_output_bytes", 1 << 20)
-    front.time_limit_ns = left.pop("redis_time_limit_ns", 5000000000)
-    if left:
-        raise TypeError(f"unknown options: {', '.join(sorted(left))}")
-    if not (front.max_clients and front.max_ops and front.max_output_bytes) or front.time_limit_ns <= 0:
-        raise ValueError("limits of Redis clients are above 0")
     return 0
 
 
@@ -487,8 +469,8 @@ cdef class HostCore:
             config.password = password
             config.password_size = len(password)
         self.host.front = front_open(
-            &config, self.host.epoll_fd, self.member, self.host.transport, self.host.keeper, (<KeyValueMachine>machine).store,
-            int.from_bytes(os.urandom(8), "little"), &error)
+            &config, self.host.epoll_fd, &self.host.shared.wakeup, self.member, self.host.transport, self.host.keeper,
+            (<KeyValueMachine>machine).store, int.from_bytes(os.urandom(8), "little"), &error)
         if self.host.front == NULL:
             raise CoreError("network", error, error, f"{address.decode()}:{port}")
         return 0
@@ -572,27 +554,11 @@ cdef class HostCore:
 
     def redis_gauges(self) -> dict:
         """Counts of the Redis front end; empty without one."""
-        cdef FrontGauges* gauges
-        if self.host.front == NULL:
-            return {}
-        gauges = self.host.front.gauges
-        # relaxed throughout: numbers for people
-        return {
-            "clients": gauges.clients.load(memory_order_relaxed),
-            "accepted": gauges.accepted.load(memory_order_relaxed),
-            "refused": gauges.refused.load(memory_order_relaxed),
-            "commands": gauges.commands.load(memory_order_relaxed),
-            "lease_hits": gauges.lease_hits.load(memory_order_relaxed),
-            "lease_misses": gauges.lease_misses.load(memory_order_relaxed),
-            "read_index_reads": gauges.read_index_reads.load(memory_order_relaxed),
-            "marks": gauges.marks.load(memory_order_relaxed),
-            "writes": gauges.writes.load(memory_order_relaxed),
-            "forwarded": gauges.forwarded.load(memory_order_relaxed),
-            "unknown_outcomes": gauges.unknown_outcomes.load(memory_order_relaxed),
-            "protocol_errors": gauges.protocol_errors.load(memory_order_relaxed),
-            "keys_found": gauges.keys_found.load(memory_order_relaxed),
-            "keys_absent": gauges.keys_absent.load(memory_order_relaxed),
-        }
+        return {} if self.host.front == NULL else front_totals(self.host.front)
+
+    def redis_threads(self) -> list:
+        """The load of each thread that serves Redis clients beside the loop; empty without any."""
+        return [] if self.host.front == NULL else front_loads(self.host.front)
 
     # ---- submissions
 

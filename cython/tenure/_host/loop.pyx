@@ -88,10 +88,13 @@ from tenure._host.redis_front cimport (
     front_close,
     front_data,
     front_due_ns,
+    front_end,
     front_flush,
     front_free,
+    front_has_mail,
     front_on_event,
     front_serve,
+    front_start,
     front_stop,
     front_tick,
     front_unreachable,
@@ -429,6 +432,8 @@ cdef int sleep_ms(Host* host, int64_t until_ns) noexcept nogil:
     cdef int64_t left
     if queue_size(&host.shared.submissions) or queue_size(&host.writer.done) or queue_size(&host.snapshotter.done):
         return 0
+    if host.front != NULL and front_has_mail(host.front):
+        return 0
     left = until_ns - clock_monotonic_ns()
     return 0 if left <= 0 else <int>((left + 999999) // 1000000)
 
@@ -541,7 +546,7 @@ cdef void* loop_body(void* argument) noexcept nogil:
     if host.keeper != NULL:
         keeper_end(host.keeper)
     if host.front != NULL:
-        front_flush(host.front)  # what the members' end answered; a client that is slow now does not get it
+        front_end(host.front)
     return NULL
 
 
@@ -557,8 +562,15 @@ cdef int host_listen(Host* host, TransportConfig* config) noexcept nogil:
     return error if host.transport == NULL else 0
 
 
+cdef void end_helpers(Host* host) noexcept nogil:
+    snapshotter_stop(host.snapshotter)
+    host.snapshotter = NULL
+    writer_stop(host.writer)
+    host.writer = NULL
+
+
 cdef int host_start(Host* host) noexcept nogil:
-    cdef int code
+    cdef int code = 0
     cdef size_t i
     host.writer = writer_start(host.wal, &host.shared.wakeup)
     if host.writer == NULL:
@@ -571,14 +583,15 @@ cdef int host_start(Host* host) noexcept nogil:
     for i in range(host.members.size):
         host.members.data[i].writer = host.writer
         host.members.data[i].snapshots.snapshotter = host.snapshotter
-    code = thread_start(&host.shared.thread, b"tenure-loop", 0, loop_body, host)
+    if host.front != NULL:
+        code = front_start(host.front)
+    if code == 0:
+        code = thread_start(&host.shared.thread, b"tenure-loop", 0, loop_body, host)
     if code != 0:
-        snapshotter_stop(host.snapshotter)
-        host.snapshotter = NULL
-        writer_stop(host.writer)
-        host.writer = NULL
-        return code
-    return 0
+        if host.front != NULL:
+            front_close(host.front)                       # ends its threads
+        end_helpers(host)
+    return code
 
 
 cdef void host_stop(Host* host, bint at_once) noexcept nogil:
@@ -592,10 +605,7 @@ cdef void host_stop(Host* host, bint at_once) noexcept nogil:
         host.shared.stopping.compare_exchange_strong(running, 1, memory_order_release)
     loop_wakeup_notify(&host.shared.wakeup)
     pthread_join(host.shared.thread, NULL)
-    snapshotter_stop(host.snapshotter)
-    host.snapshotter = NULL
-    writer_stop(host.writer)
-    host.writer = NULL
+    end_helpers(host)
     # A producer may stand between its claim and its hand-over: the queue is empty for good once every claim was popped.
     while not queue_drained(&host.shared.submissions):
         if queue_pop_batch(&host.shared.submissions, <void**>&left, 1):

@@ -62,10 +62,13 @@ cdef bint arity_fits(const RedisCommand* command, size_t count) noexcept nogil
 cdef Translation translate_write(
     const RedisCommand* command, const Slice* arguments, uint32_t count, int64_t now_ms, Vec[char]* out,
     Blob** encoded) noexcept nogil
-# Any reply that needs no memory beyond `out`.
+# `alone`: nothing is applied meanwhile, as on the thread that applies; otherwise several keys are read under all their locks.
 cdef Judgement execute_read(
-    const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, const Instant* instant,
+    const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, bint alone, const Instant* instant,
     int32_t protocol, Vec[char]* out, ReadCounts* counts) noexcept nogil
+# Of a write that returns a value: the size of the one that is there now, which is what its reply may hold.
+cdef uint32_t value_returned_bytes(
+    const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store) noexcept nogil
 # What apply returned, as a reply.
 cdef bint reply_result(Vec[char]* out, Blob* result, int32_t protocol) noexcept nogil
 cdef bint error(Vec[char]* out, const char* text) noexcept nogil

@@ -6,6 +6,7 @@ the store is refused here, before anything is proposed.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint16_t, uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strlen
 
 from tenure._core.blob cimport Blob
@@ -16,7 +17,7 @@ from tenure._kv.codec cimport (
     RESULT_ERROR, RESULT_INTEGER, RESULT_NIL, RESULT_OK, SET_GET, SET_KEEPTTL, SET_NX, SET_XX, Opcode, Result, Slice,
     command_new, result_read,
 )
-from tenure._kv.read cimport Instant, store_look, store_size
+from tenure._kv.read cimport Instant, store_get, store_look, store_look_many, store_size
 from tenure._kv.store cimport STORE_ABSENT, STORE_FOUND, STORE_UNDECIDED, Store, StoreCode
 from tenure._net.resp cimport (
     reply_array, reply_bulk, reply_error, reply_integer, reply_nil, reply_raw, resp_integer, resp_is,
@@ -378,13 +379,105 @@ cdef bint absent(Reading* r) noexcept nogil:
     return True
 
 
+cdef struct KeyRead:
+    # One key of several that are read at one instant.
+    KeysRead* all
+    uint32_t number
+
+cdef struct KeysRead:
+    Reading* reading
+    uint32_t answered           # keys that have their reply, in order
+    uint32_t found
+    uint32_t count
+    size_t size_before
+    bint too_large
+
+
+cdef void absent_until(KeysRead* r, uint32_t number) noexcept nogil:
+    while r.answered < number:
+        r.reading.enough = r.reading.enough and absent(r.reading)
+        r.answered += 1
+
+
+cdef void found_of_many(void* context, const char* value, uint32_t size, int64_t expires_ms) noexcept nogil:
+    """Under the locks of all shards that the keys are in."""
+    cdef KeyRead* key = <KeyRead*>context
+    cdef KeysRead* r = key.all
+    absent_until(r, key.number)
+    if r.reading.enough and not r.too_large:
+        found(r.reading, value, size, expires_ms)
+        r.too_large = r.reading.out.size - r.size_before > MOST_REPLY_BYTES and key.number + 1 < r.count
+    r.answered += 1
+    r.found += 1
+
+
+cdef Judgement read_many(
+        Reading* reading, const Slice* keys, uint32_t count, Store* store, size_t size_before, ReadCounts* counts,
+        int64_t* existing) noexcept nogil:
+    """All at one instant, although another thread applies: no half of an entry is seen."""
+    cdef KeysRead all
+    cdef KeyRead* each = <KeyRead*>malloc(count * (sizeof(KeyRead) + sizeof(void*) + sizeof(StoreCode)))
+    cdef void** contexts
+    cdef StoreCode code
+    cdef Instant instant = reading.instant[0]
+    cdef uint32_t i
+    if each == NULL:
+        return READ_MEMORY
+    contexts = <void**>(each + count)
+    all.reading = reading
+    all.answered = all.found = 0
+    all.count = count
+    all.size_before = size_before
+    all.too_large = False
+    for i in range(count):
+        each[i].all = &all
+        each[i].number = i
+        contexts[i] = &each[i]
+    code = store_look_many(store, keys, count, &instant, found_of_many, contexts, <StoreCode*>(contexts + count))
+    free(each)
+    if code != STORE_FOUND:
+        return READ_UNDECIDED if code == STORE_UNDECIDED else READ_FAILED
+    absent_until(&all, count)
+    counts.found += all.found
+    counts.absent += count - all.found
+    existing[0] = all.found
+    if not reading.enough:
+        return READ_MEMORY
+    if all.too_large:
+        reading.out.size = size_before
+        return READ_DONE if refuse_reply(reading.out) else READ_MEMORY
+    return READ_DONE
+
+
+cdef bint refuse_reply(Vec[char]* out) noexcept nogil:
+    return error(out, b"ERR the reply would be too large: ask for fewer keys at once")
+
+
+cdef void see_size(void* context, const char* value, uint32_t size, int64_t expires_ms) noexcept nogil:
+    (<uint32_t*>context)[0] = size
+
+
+cdef uint32_t value_returned_bytes(
+        const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store) noexcept nogil:
+    cdef uint32_t size = 0, i
+    cdef bint returned = command.id == CMD_GETSET or command.id == CMD_GETDEL
+    if command.id == CMD_SET:
+        for i in range(3, count):
+            returned = returned or is_word(&arguments[i], b"get")
+    if returned:
+        # expired or not: an estimate
+        store_get(store, arguments[1].data, arguments[1].size, 0, see_size, &size)
+    return size
+
+
 cdef Judgement execute_read(
-        const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, const Instant* instant,
+        const RedisCommand* command, const Slice* arguments, uint32_t count, Store* store, bint alone, const Instant* instant,
         int32_t protocol, Vec[char]* out, ReadCounts* counts) noexcept nogil:
     cdef Reading reading
     cdef StoreCode code
     cdef size_t size_before = out.size
     cdef int64_t existing = 0
+    cdef Judgement judgement
     cdef uint32_t i, keys = 1
     reading.id = command.id
     reading.out = out
@@ -402,6 +495,12 @@ cdef Judgement execute_read(
         keys = count - 1
     if command.id == CMD_MGET and not reply_array(out, keys):
         return READ_MEMORY
+    if keys > 1 and not alone:
+        judgement = read_many(&reading, arguments + 1, keys, store, size_before, counts, &existing)
+        if judgement != READ_DONE:
+            out.size = size_before
+            return judgement
+        keys = 0
     for i in range(1, keys + 1):
         code = store_look(store, arguments[i].data, arguments[i].size, instant, found, &reading)
         if code == STORE_FOUND:
@@ -418,7 +517,7 @@ cdef Judgement execute_read(
             return READ_MEMORY
         if out.size - size_before > MOST_REPLY_BYTES and i < keys:
             out.size = size_before
-            return READ_DONE if error(out, b"ERR the reply would be too large: ask for fewer keys at once") else READ_MEMORY
+            return READ_DONE if refuse_reply(out) else READ_MEMORY
     if command.id == CMD_EXISTS and not reply_integer(out, existing):
         return READ_MEMORY
     return READ_DONE

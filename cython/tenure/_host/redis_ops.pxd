@@ -1,12 +1,8 @@
-"""Commands that cannot be answered at once: how they wait, and for what. Only the loop thread."""
+"""The op side of the Redis front end: what commands wait for. Only the loop thread, but for what says otherwise."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from tenure._core.blob cimport Blob
-from tenure._core.vec cimport Vec
-from tenure._host.redis_commands cimport RedisCommand
-from tenure._host.redis_types cimport Client, Front, Op, OpKind
-from tenure._kv.codec cimport Slice
+from tenure._host.redis_types cimport Front, Op, OpChain
 from tenure._net.transport cimport Transport
 
 cdef enum DataKind:
@@ -19,31 +15,29 @@ cdef enum OpCode:
     OP_TIMED_OUT = 202          # nothing was sent, or it was a read
     OP_REFUSED = 203            # `reply` says why
     OP_NO_FRONT = 204           # the leader takes no forwarded commands
+    OP_LISTED = 205             # `reply` is the list
 
-# A command of `client` that is under way, at the end of its queue; null without memory.
-cdef Op* op_new(Front* f, Client* client, OpKind kind, const RedisCommand* command) noexcept nogil
-# The outcome is final: the client is told when the pass ends.
-cdef void op_settle(Op* op, int32_t code) noexcept nogil
-# Appends the replies of what is settled at the head of the client's queue, as far as its output has room.
-cdef bint ops_drain(Front* f, Client* client) noexcept nogil
-cdef bint ops_drainable(const Front* f, const Client* client) noexcept nogil
-# The client is gone.
-cdef void ops_forget(Front* f, Client* client) noexcept nogil
-cdef void ops_release(Front* f) noexcept nogil
+# Takes an op over from its client side, to which it comes back settled, once: at once, or later.
+cdef void op_begin(Front* f, Op* op) noexcept nogil
+# To a thread, at the end of the pass.
+cdef void to_thread(Front* f, uint32_t number, Op* op) noexcept nogil
 
-# Takes over the command.
-cdef bint op_propose(Front* f, Op* op, Blob* command) noexcept nogil
-# Copies what was asked; the read is run when its turn comes and a quorum has confirmed this pass's ReadIndex.
-cdef bint op_read(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil
-# The same for a read that met a key of which nobody can say yet whether it has ended.
-cdef bint op_mark(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil
+# The thread of the op's side: it has come back; its client has something to send, or it is freed.
+cdef void op_answered(Op* op) noexcept nogil
+# Whoever has it is done with it. `at_home`: on the thread of its side.
+cdef void op_release(Op* op, bint at_home) noexcept nogil
+cdef void chain_add(OpChain* chain, Op* op) noexcept nogil      # any thread, its own chains
 
-# At the end of a pass's serving: proposes, forwards, asks for a ReadIndex. True: something is left for the next pass.
+# At the end of a pass's serving: proposes, forwards, asks for a ReadIndex.
 cdef void ops_submit(Front* f) noexcept nogil
 # After apply.
 cdef void ops_applied(Front* f) noexcept nogil
+# Something is left that the next pass should submit.
 cdef bint ops_waiting(const Front* f) noexcept nogil
 cdef void ops_tick(Front* f, int64_t monotonic_ns) noexcept nogil
+# The member has stopped and answered its callers: everything is settled. What comes later is settled at once.
+cdef void ops_end(Front* f) noexcept nogil
+cdef void ops_release(Front* f) noexcept nogil
 
 cdef void ops_data(Front* f, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil
 cdef void ops_unreachable(Front* f, uint64_t peer) noexcept nogil

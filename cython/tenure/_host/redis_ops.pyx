@@ -1,4 +1,4 @@
-"""Commands under way: writes until they are applied, reads until a quorum or a mark in the log has confirmed them.
+"""The op side: what a command that cannot be answered at once waits for. Only the loop thread.
 
 All writes of a pass become one append; all reads of a pass that found no lease become one ReadIndex, asked for after
 the last of them was parsed. A follower sends its writes to the leader and answers its clients from the leader's
@@ -6,40 +6,35 @@ answers; each request carries this process's incarnation and an id that is never
 meets another request. A write is sent once: nothing here repeats one. What was handed to the log or to the leader and
 not answered within the time limit is unknown, and its reply says so; what was not is refused, and its reply says that.
 
-A read that is confirmed is run when its turn to be answered comes, into the client's output, so that what a slow client
-has asked for takes no memory before it takes it. A read that meets a key of which nobody can say yet whether it has ended
-(`tenure/_kv/read.pyx`) puts a mark into the log, and judges by the mark's timestamp. Such reads are few: those of a key's
-last moment.
+A read that is confirmed goes back to its client side, which runs it when its turn to be answered comes. One that meets a
+key of which nobody can say yet whether it has ended (`tenure/_kv/read.pyx`) puts a mark into the log, and judges by the
+mark's timestamp. Such reads are few: those of a key's last moment.
 
-Callbacks from the member note outcomes; they never call the member.
+Ops come from the loop's own client side by a call, and from threads through the inbox; each goes back the way it came,
+once. Callbacks from the member note outcomes; they never call the member.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
+from libcpp.atomic cimport memory_order_relaxed
 
 from tenure._core.blob cimport Blob, blob_new, blob_release
 from tenure._core.clock cimport clock_now_ns
-from tenure._core.vec cimport Vec
 from tenure._host.member cimport (
     OUTCOME_CLOSED, OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_OK, OUTCOME_UNKNOWN, Member, member_read,
 )
-from tenure._host.redis_commands cimport (
-    READ_DONE, READ_FAILED, READ_UNDECIDED, Judgement, RedisCommand, error, execute_read, reply_result,
+from tenure._host.redis_types cimport (
+    OP_IS_LIST, OP_IS_WRITE, Client, Forward, Mark, Proposal, ReadBatch, RemoteOp, op_last_holder,
 )
-from tenure._host.redis_types cimport OP_IS_READ, OP_IS_WRITE, Forward, Mark, Proposal, ReadBatch, RemoteOp
 from tenure._host.timekeeper cimport CEILING_AHEAD_MS, keeper_leads, keeper_propose
 from tenure._host.waiter cimport Caller, Completion
-from tenure._kv.codec cimport OP_CEILING, Slice, command_new
-from tenure._kv.read cimport READ_CONFIRMED, READ_LED, READ_SETTLED, Instant, ReadBasis, store_instant
-from tenure._net.resp cimport reply_raw
+from tenure._kv.codec cimport OP_CEILING, command_new
+from tenure._kv.read cimport READ_CONFIRMED, READ_LED, READ_SETTLED
 from tenure._net.transport cimport PeerStatistics, transport_send_data, transport_statistics
 from tenure._raft.types cimport (
-    ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED, ERR_STEPPED_DOWN, ERR_TOO_LARGE, ERR_TRANSFER,
-    LEADER, NO_MEMBER, OK,
+    ERR_MEMORY, ERR_NO_LEADER, ERR_NOT_LEADER, ERR_OVERLOADED, ERR_TOO_LARGE, LEADER, NO_MEMBER, OK,
 )
-
-from libcpp.atomic cimport memory_order_relaxed
 
 cdef enum:
     PROPOSALS_BYTES = 64 << 20      # of one pass, or held until a new leader may propose
@@ -61,36 +56,61 @@ cdef struct AnswerHead:
 
 # --------------------------------------------------------------------------------------------------------------- ops
 
-cdef Op* op_new(Front* f, Client* client, OpKind kind, const RedisCommand* command) noexcept nogil:
-    cdef Op* op = f.free_ops
-    if op != NULL:
-        f.free_ops = op.next
-        memset(op, 0, sizeof(Op))
+cdef void chain_add(OpChain* chain, Op* op) noexcept nogil:
+    op.newer = NULL
+    if chain.first == NULL:
+        chain.first = op
     else:
-        op = <Op*>calloc(1, sizeof(Op))
-        if op == NULL:
-            return NULL
-    op.completion.done = write_done
-    op.front = f
-    op.client = client
-    op.kind = kind
-    op.command = command
-    op.queued = True
-    if client.last == NULL:
-        client.first = op
-    else:
-        client.last.next = op
-    client.last = op
-    client.ops += 1
-    client.ops_kind = kind
-    op_link(op)
-    return op
+        chain.last.newer = op
+    chain.last = op
 
 
-cdef void op_link(Op* op) noexcept nogil:
+cdef void op_release(Op* op, bint at_home) noexcept nogil:
+    if op.shared and not op_last_holder(&op.holders):
+        return
+    blob_release(op.payload)
+    blob_release(op.value)
+    op.reply.release()
+    free(op.request)
+    if at_home:
+        op.next = op.side.free_ops
+        op.side.free_ops = op
+    else:
+        free(op)
+
+
+cdef void op_answered(Op* op) noexcept nogil:
+    cdef Client* client = op.client
+    op.answered = True
+    if client == NULL:
+        op_release(op, True)
+        return
+    if op.kind == OP_IS_WRITE:
+        client.held_bytes -= op.held_bytes
+        op.held_bytes = op.value.size if op.value != NULL else 0
+        client.held_bytes += op.held_bytes
+    if not client.dirty:
+        # there is room for every client
+        client.dirty = op.side.dirty.push(client)
+
+
+cdef void hand_back(Op* op) noexcept nogil:
+    cdef Front* f = op.side.front
+    if op.side.thread == NULL:
+        op_answered(op)
+    else:
+        to_thread(f, op.side.number, op)
+
+
+cdef void to_thread(Front* f, uint32_t number, Op* op) noexcept nogil:
+    f.answered_count += f.answered[number].first == NULL
+    chain_add(&f.answered[number], op)
+
+
+cdef void op_link(Front* f, Op* op) noexcept nogil:
     """At the end of the list of deadlines, with the latest of all."""
-    cdef Front* f = op.front
     op.deadline_ns = f.pass_ns + f.config.time_limit_ns
+    op.newer = NULL
     op.older = f.newest
     if f.newest == NULL:
         f.oldest = op
@@ -99,19 +119,9 @@ cdef void op_link(Op* op) noexcept nogil:
     f.newest = op
 
 
-cdef void op_free(Op* op) noexcept nogil:
-    """Only when nothing refers to it any more."""
-    cdef Front* f = op.front
-    blob_release(op.value)
-    op.reply.release()
-    free(op.request)
-    op.next = f.free_ops
-    f.free_ops = op
-
-
 cdef void op_unlink(Op* op) noexcept nogil:
     """Out of the list of deadlines."""
-    cdef Front* f = op.front
+    cdef Front* f = op.side.front
     if op.older == NULL:
         f.oldest = op.newer
     else:
@@ -124,164 +134,95 @@ cdef void op_unlink(Op* op) noexcept nogil:
 
 
 cdef void op_settle(Op* op, int32_t code) noexcept nogil:
-    cdef Client* client = op.client
+    """The outcome is final. The op may be gone afterwards, unless something here still refers to it."""
     op.code = code
     op.settled = True
     op_unlink(op)
-    if client == NULL:
-        if not op.outstanding:
-            op_free(op)
-    elif not client.dirty:
-        # A list that cannot grow has this client looked at by the next tick.
-        client.dirty = op.front.dirty.push(client)
+    if op.outstanding:
+        op.shared = True
+        op.holders = 2
+    hand_back(op)
 
 
 cdef bint op_returned(Op* op) noexcept nogil:
-    """Whoever had it gave it back. False when nobody waits for it any more; it may be gone then."""
+    """Whoever had it gave it back. False when its client side has long been told; it may be gone then."""
     op.outstanding = False
     if not op.settled:
         return True
-    if not op.queued:
-        op_free(op)
+    op_release(op, op.side.thread == NULL)
     return False
 
 
-cdef bint append_reply(Op* op, Vec[char]* out, int32_t protocol) noexcept nogil:
-    """Not for a read that has to be run."""
-    if op.code == OP_REFUSED:
-        return reply_raw(out, op.reply.data, op.reply.size)
-    return reply_result(out, op.value, protocol) if op.code == OUTCOME_OK else reply_code(out, op)
-
-
-cdef bint run_read(Front* f, Client* client, Op* op) noexcept nogil:
-    """The state here is confirmed for this read. False without memory; the op is unsettled again when it met a key in doubt."""
-    cdef Instant instant = store_instant(f.store, <ReadBasis>op.basis, f.keeper.now_ms)
-    cdef Judgement judgement = execute_read(
-        op.command, <const Slice*>op.request, op.arguments, f.store, &instant, client.protocol, &client.output, &f.counts)
-    if judgement == READ_DONE:
-        return True
-    if judgement == READ_FAILED:
-        op.code = OUTCOME_FAILED
-        return reply_code(&client.output, op)
-    if judgement != READ_UNDECIDED:
-        return False
+cdef void op_begin(Front* f, Op* op) noexcept nogil:
+    if op.kind == OP_IS_LIST:
+        list_on(f, op)
+        return
     op.settled = False
-    op_link(op)
-    return join_mark(f, op)
+    op_link(f, op)
+    if op.kind == OP_IS_WRITE:
+        op.completion.done = write_done
+        begin_write(f, op)
+    elif op.wants_mark:
+        begin_mark(f, op)
+    else:
+        begin_read(f, op)
 
 
-cdef bint reply_code(Vec[char]* out, const Op* op) noexcept nogil:
-    cdef int32_t code = op.code
-    if code == OUTCOME_UNKNOWN:
-        return error(
-            out, b"UNKNOWN the outcome of this command is not known: it may have been executed, it may still be, or never")
-    if code == OUTCOME_LOST:
-        return error(out, b"TRYAGAIN another leader took over: the command was not executed and never will be")
-    if code == ERR_NOT_LEADER or code == ERR_STEPPED_DOWN:
-        return error(out, b"TRYAGAIN the leader has changed: the command was not executed")
-    if code == ERR_NO_LEADER:
-        return error(out, b"CLUSTERDOWN no leader is known here now: the command was not executed")
-    if code == OP_NOT_CONNECTED:
-        return error(out, b"CLUSTERDOWN the leader cannot be reached from here: the command was not executed")
-    if code == OP_NO_FRONT:
-        return error(out, b"CLUSTERDOWN the leader takes no commands from here: the command was not executed")
-    if code == ERR_OVERLOADED:
-        return error(out, b"TRYAGAIN too much is under way: the command was not executed")
-    if code == ERR_TRANSFER:
-        return error(out, b"TRYAGAIN leadership is being handed over: the command was not executed")
-    if code == ERR_TOO_LARGE:
-        return error(out, b"ERR the command is larger than an entry of the log may be: it was not executed")
-    if code == OP_TIMED_OUT:
-        return error(out, b"TRYAGAIN nothing confirmed the command in time: it was not executed")
-    if code == OUTCOME_CLOSED:
-        return error(out, b"CLUSTERDOWN this member is closing: the command was not executed")
-    if code == OUTCOME_FAILED:
-        return error(out, b"CLUSTERDOWN this member has failed: the command was not executed")
-    if code == ERR_MEMORY:
-        return error(out, b"OOM no memory for the command: it was not executed")
-    return error(out, b"ERR the command was refused: it was not executed")
-
-
-cdef bint ops_drainable(const Front* f, const Client* client) noexcept nogil:
-    return client.first != NULL and client.first.settled and (
-        client.output.size - client.output_head < f.config.max_output_bytes)
-
-
-cdef bint ops_drain(Front* f, Client* client) noexcept nogil:
-    cdef Op* op
-    cdef bint enough = True
-    while ops_drainable(f, client) and enough:
-        op = client.first
-        if op.code == OUTCOME_UNKNOWN:
-            f.gauges.unknown_outcomes.fetch_add(1, memory_order_relaxed)  # relaxed: statistics
-        if op.kind == OP_IS_READ and op.code == OUTCOME_OK:
-            enough = run_read(f, client, op)
-            if not op.settled:
-                break
-        else:
-            enough = append_reply(op, &client.output, client.protocol)
-        client.first = op.next
-        if client.first == NULL:
-            client.last = NULL
-        client.ops -= 1
-        op.queued = False
-        op.next = NULL
-        op.client = NULL
-        if not op.outstanding:
-            op_free(op)
-    return enough
-
-
-cdef void ops_forget(Front* f, Client* client) noexcept nogil:
-    cdef Op* op = client.first
-    cdef Op* following
-    while op != NULL:
-        following = op.next
-        op.client = NULL
-        op.queued = False
-        op.next = NULL
-        if not op.settled:
-            op.settled = True
-            op_unlink(op)
-        if not op.outstanding:
-            op_free(op)
-        op = following
-    client.first = client.last = NULL
-    client.ops = 0
+cdef void list_on(Front* f, Op* op) noexcept nogil:
+    """To the next side that has clients, or home. It has no deadline: no thread that has it takes long."""
+    if op.visited + 1 >= f.sides_count or f.ending:
+        op.code = <int32_t>OUTCOME_CLOSED if f.ending else <int32_t>OP_LISTED
+        op.settled = True
+        hand_back(op)
+        return
+    op.visited += 1
+    to_thread(f, op.visited, op)
 
 
 cdef void ops_release(Front* f) noexcept nogil:
-    """Every completion has been called: only what was never handed out, and spare memory, is left."""
-    cdef Op* op
-    cdef size_t i
-    for i in range(f.proposals.size):
-        blob_release(f.proposals.data[i].command)
-        drop_completion(f.proposals.data[i].completion)
-    for i in range(f.forwards.size):
-        if f.forwards.data[i].completion != NULL:
-            drop_completion(f.forwards.data[i].completion)
-    for i in range(f.marks_to_apply.size):
-        mark_settle(f.marks_to_apply.data[i], OUTCOME_CLOSED)
-    if f.mark != NULL:
-        mark_settle(f.mark, OUTCOME_CLOSED)
-    if f.reads != NULL:
-        batch_settle(f.reads, OUTCOME_CLOSED)
-    while f.free_ops != NULL:
-        op = f.free_ops
-        f.free_ops = op.next
-        free(op)
+    """Every completion has been called: only what was never handed out is left."""
+    ops_give_up(f)
     f.proposals.release()
     f.payloads.release()
     f.callers.release()
     f.forwards.release()
     f.free_forwards.release()
     f.marks_to_apply.release()
-    f.refusal.release()
 
 
-cdef void drop_completion(Completion* completion) noexcept nogil:
-    if completion != NULL:
-        completion.done(completion, OUTCOME_CLOSED, 0, 0, 0, NULL)
+cdef void ops_end(Front* f) noexcept nogil:
+    f.ending = True
+    ops_submit(f)
+    ops_give_up(f)
+    while f.oldest != NULL:
+        op_settle(f.oldest, code_when_given_up(f.oldest, OUTCOME_CLOSED))
+
+
+cdef void ops_give_up(Front* f) noexcept nogil:
+    cdef uint32_t slot
+    cdef size_t i
+    cdef Proposal proposal
+    while f.proposals.size:
+        f.proposals.size -= 1
+        proposal = f.proposals.data[f.proposals.size]
+        blob_release(proposal.command)
+        proposal.completion.done(proposal.completion, OUTCOME_CLOSED, 0, 0, 0, NULL)
+    for slot in range(<uint32_t>f.forwards.size):
+        if f.forwards.data[slot].completion != NULL:
+            forward_done(f, slot, OUTCOME_UNKNOWN, 0, 0, NULL)
+    for i in range(f.marks_to_apply.size):
+        mark_settle(f.marks_to_apply.data[i], OUTCOME_CLOSED)
+    f.marks_to_apply.clear()
+    if f.mark != NULL:
+        mark_settle(f.mark, OUTCOME_CLOSED)
+        f.mark = NULL
+    if f.reads != NULL:
+        batch_settle(f.reads, OUTCOME_CLOSED)
+        f.reads = NULL
+
+
+cdef int32_t code_when_given_up(const Op* op, int32_t otherwise) noexcept nogil:
+    return <int32_t>OUTCOME_UNKNOWN if op.kind == OP_IS_WRITE and op.proposed else otherwise
 
 
 # ------------------------------------------------------------------------------------------------------------ writes
@@ -312,17 +253,17 @@ cdef void proposals_clear(Front* f) noexcept nogil:
     f.proposals_bytes = 0
 
 
-cdef bint op_propose(Front* f, Op* op, Blob* command) noexcept nogil:
+cdef void begin_write(Front* f, Op* op) noexcept nogil:
+    cdef Blob* command = op.payload
+    op.payload = NULL
     if command.size > f.member.raft.config.max_message_bytes:
         blob_release(command)
         op_settle(op, ERR_TOO_LARGE)
-        return True
-    if not propose_later(f, command, &op.completion):
+    elif not propose_later(f, command, &op.completion):
         blob_release(command)
         op_settle(op, ERR_OVERLOADED)
-        return True
-    op.outstanding = True
-    return True
+    else:
+        op.outstanding = True
 
 
 cdef void answer_all(Front* f, int32_t code) noexcept nogil:
@@ -545,28 +486,6 @@ cdef void ops_unreachable(Front* f, uint64_t peer) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------- reads
 
-cdef bint copy_request(Op* op, const Slice* arguments, uint32_t count) noexcept nogil:
-    cdef size_t bytes = count * sizeof(Slice)
-    cdef Slice* slices
-    cdef char* at
-    cdef uint32_t i
-    for i in range(count):
-        bytes += arguments[i].size
-    op.request = <char*>malloc(bytes)
-    if op.request == NULL:
-        return False
-    slices = <Slice*>op.request
-    at = op.request + count * sizeof(Slice)
-    for i in range(count):
-        if arguments[i].size != 0:
-            memcpy(at, arguments[i].data, arguments[i].size)
-        slices[i].data = at
-        slices[i].size = arguments[i].size
-        at += arguments[i].size
-    op.arguments = count
-    return True
-
-
 cdef void batch_settle(ReadBatch* batch, int32_t code) noexcept nogil:
     cdef Front* f = batch.front
     cdef uint8_t basis = READ_LED if keeper_leads(f.keeper) else READ_CONFIRMED
@@ -587,19 +506,18 @@ cdef void batch_done(
     batch_settle(<ReadBatch*>completion, code)
 
 
-cdef bint op_read(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil:
+cdef void begin_read(Front* f, Op* op) noexcept nogil:
     if f.reads == NULL:
         f.reads = <ReadBatch*>calloc(1, sizeof(ReadBatch))
         if f.reads == NULL:
             op_settle(op, ERR_MEMORY)
-            return True
+            return
         f.reads.completion.done = batch_done
         f.reads.front = f
-    if not copy_request(op, arguments, count) or not f.reads.ops.push(op):
+    if not f.reads.ops.push(op):
         op_settle(op, ERR_MEMORY)
-        return True
+        return
     op.outstanding = True
-    return True
 
 
 cdef void ask_read_index(Front* f) noexcept nogil:
@@ -618,23 +536,18 @@ cdef void ask_read_index(Front* f) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------------- marks
 
-cdef bint join_mark(Front* f, Op* op) noexcept nogil:
+cdef void begin_mark(Front* f, Op* op) noexcept nogil:
     if f.mark == NULL:
         f.mark = <Mark*>calloc(1, sizeof(Mark))
         if f.mark == NULL:
-            return False
+            op_settle(op, ERR_MEMORY)
+            return
         f.mark.completion.done = mark_done
         f.mark.front = f
     if not f.mark.ops.push(op):
-        return False
-    op.outstanding = True
-    return True
-
-
-cdef bint op_mark(Front* f, Op* op, const Slice* arguments, uint32_t count) noexcept nogil:
-    if not copy_request(op, arguments, count) or not join_mark(f, op):
         op_settle(op, ERR_MEMORY)
-    return True
+        return
+    op.outstanding = True
 
 
 cdef void mark_settle(Mark* mark, int32_t code) noexcept nogil:
@@ -710,7 +623,7 @@ cdef void ops_tick(Front* f, int64_t monotonic_ns) noexcept nogil:
     cdef uint32_t slot
     while f.oldest != NULL and f.oldest.deadline_ns <= monotonic_ns:
         op = f.oldest
-        op_settle(op, <int32_t>OUTCOME_UNKNOWN if op.kind == OP_IS_WRITE and op.proposed else <int32_t>OP_TIMED_OUT)
+        op_settle(op, code_when_given_up(op, OP_TIMED_OUT))
     if f.forwards_count:
         for slot in range(<uint32_t>f.forwards.size):
             if f.forwards.data[slot].completion != NULL and f.forwards.data[slot].deadline_ns <= monotonic_ns:

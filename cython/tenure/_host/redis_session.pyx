@@ -1,21 +1,23 @@
 """PING, HELLO, AUTH, CLIENT, CONFIG, COMMAND, INFO and their like: what a connection or a member says of itself.
 
-Nothing here touches the store's keys or the log. The texts and shapes are those that Redis's own clients expect.
+Nothing here touches the store's keys or the log; of the member, what it publishes for any thread. The texts and shapes
+are those that Redis's own clients expect.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset, strlen
-from libcpp.atomic cimport atomic, memory_order_relaxed
+from libcpp.atomic cimport memory_order_relaxed
 
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
 from tenure._core.lease cimport lease_expiry_ns
 from tenure._core.vec cimport Vec
-from tenure._host.member cimport Member
+from tenure._host.member cimport MemberGauges
 from tenure._host.redis_commands cimport (
     CMD_AUTH, CMD_CLIENT, CMD_COMMAND, CMD_CONFIG, CMD_ECHO, CMD_HELLO, CMD_INFO, CMD_PING, CMD_QUIT, KIND_READ,
     KIND_WRITE, REDIS_COMMANDS, REDIS_COMMANDS_COUNT, error, redis_command_find, wrong_arity,
 )
-from tenure._host.redis_types cimport NAME_BYTES
+from tenure._host.redis_replies cimport op_list, op_new
+from tenure._host.redis_types cimport NAME_BYTES, OP_IS_LIST, Front, FrontCounts, front_counts_add
 from tenure._kv.read cimport store_expiring, store_size
 from tenure._net.resp cimport (
     reply_array, reply_bulk, reply_error, reply_integer, reply_map, reply_nil, reply_raw, reply_set, reply_simple,
@@ -46,11 +48,6 @@ cdef bint put_number(Vec[char]* out, int64_t value) noexcept nogil:
 
 cdef bint put_field(Vec[char]* out, const char* name, int64_t value) noexcept nogil:
     return put_text(out, name) and put_text(out, b":") and put_number(out, value) and put_text(out, b"\r\n")
-
-
-cdef bint put_gauge(Vec[char]* out, const char* name, atomic[uint64_t]* gauge) noexcept nogil:
-    # relaxed: a number for people
-    return put_field(out, name, <int64_t>gauge.load(memory_order_relaxed))
 
 
 cdef bint unknown_subcommand(Vec[char]* out, const char* command, const Slice* subcommand) noexcept nogil:
@@ -88,7 +85,7 @@ cdef bint credentials_match(const Front* f, const Slice* user, const Slice* pass
     return f.password == NULL or password_matches(f, password)
 
 
-cdef bint auth(Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
+cdef bint auth(const Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
     cdef bint matches
     if count > 3:
         return error(&c.output, b"ERR syntax error")
@@ -127,7 +124,7 @@ cdef bint set_name(Client* c, const Slice* name) noexcept nogil:
     return True
 
 
-cdef bint hello(Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
+cdef bint hello(const Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
     cdef Vec[char]* out = &c.output
     cdef int64_t version = c.protocol
     cdef const Slice* user = NULL
@@ -183,7 +180,8 @@ cdef bint syntax_in_hello(Vec[char]* out, const Slice* option) noexcept nogil:
 
 cdef const char* role_of(const Front* f) noexcept nogil:
     """Every member takes reads and writes; `role` says which of them is the leader now."""
-    if f.member.raft.role == LEADER:
+    # relaxed: as it stood at the end of the loop's last pass
+    if f.member.gauges.role.load(memory_order_relaxed) == LEADER:
         return b"master"
     return b"replica"
 
@@ -211,23 +209,44 @@ cdef bint put_client(Vec[char]* out, const Client* c) noexcept nogil:
     )
 
 
-cdef bint list_clients(Front* f, Client* only, int32_t protocol, Vec[char]* out) noexcept nogil:
-    cdef Vec[char] text
-    cdef bint enough = True
+cdef bint put_clients(Vec[char]* out, const ClientSide* s) noexcept nogil:
     cdef size_t i
+    for i in range(s.clients.size):
+        if s.clients.data[i] != NULL and not put_client(out, s.clients.data[i]):
+            return False
+    return True
+
+
+cdef void list_side(ClientSide* s, Op* op) noexcept nogil:
+    put_clients(&op.reply, s)                             # without memory the list is short
+
+
+cdef bint list_clients(ClientSide* s, Client* c) noexcept nogil:
+    """Those of other threads are theirs alone: the list is gathered by going from thread to thread."""
+    cdef Vec[char] text
+    cdef bint enough
+    cdef Op* op
+    if s.thread != NULL:
+        op = op_new(s, c, OP_IS_LIST, NULL)
+        if op != NULL:
+            op_list(op)
+        return op != NULL
     memset(&text, 0, sizeof(text))
-    if only != NULL:
-        enough = put_client(&text, only)
-    else:
-        for i in range(f.clients.size):
-            if f.clients.data[i] != NULL:
-                enough = enough and put_client(&text, f.clients.data[i])
-    enough = enough and reply_text(out, text.data, text.size, protocol)
+    enough = put_clients(&text, s) and reply_text(&c.output, text.data, text.size, c.protocol)
     text.release()
     return enough
 
 
-cdef bint client(Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
+cdef bint describe_client(Client* c) noexcept nogil:
+    cdef Vec[char] text
+    cdef bint enough
+    memset(&text, 0, sizeof(text))
+    enough = put_client(&text, c) and reply_text(&c.output, text.data, text.size, c.protocol)
+    text.release()
+    return enough
+
+
+cdef bint client(ClientSide* s, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
     cdef Vec[char]* out = &c.output
     cdef const Slice* what = &arguments[1]
     cdef int32_t wanted = 2
@@ -248,9 +267,9 @@ cdef bint client(Front* f, Client* c, const Slice* arguments, uint32_t count) no
     if is_word(what, b"setname"):
         return reply_simple(out, b"OK") if set_name(c, &arguments[2]) else True
     if is_word(what, b"list"):
-        return list_clients(f, NULL, c.protocol, out)
+        return list_clients(s, c)
     if is_word(what, b"info"):
-        return list_clients(f, c, c.protocol, out)
+        return describe_client(c)
     if wanted == 3 and not is_word(&arguments[2], b"on") and not is_word(&arguments[2], b"off"):
         return error(out, b"ERR syntax error")
     return reply_simple(out, b"OK")
@@ -317,7 +336,7 @@ cdef void settings(const Front* f, const char** names, const char** texts, int64
     numbers[10] = f.config.limits.argument_bytes
 
 
-cdef bint config(Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
+cdef bint config(const Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
     cdef Vec[char]* out = &c.output
     cdef const char* names[SETTINGS]
     cdef const char* texts[SETTINGS]
@@ -453,46 +472,76 @@ cdef bint heading(Vec[char]* text, const char* title) noexcept nogil:
     return (text.size == 0 or put_text(text, b"\r\n")) and put_text(text, title)
 
 
-cdef bint put_info(Front* f, Vec[char]* text, const Slice* arguments, uint32_t count) noexcept nogil:
-    cdef Member* m = f.member
-    cdef int64_t remaining_ns = lease_expiry_ns(m.lease) - clock_now_ns()
+cdef bint put_stats(Vec[char]* text, const FrontCounts* counts) noexcept nogil:
+    return (
+        put_field(text, b"total_connections_received", <int64_t>counts.accepted)
+        and put_field(text, b"total_commands_processed", <int64_t>counts.commands)
+        and put_field(text, b"rejected_connections", <int64_t>counts.refused)
+        and put_field(text, b"keyspace_hits", <int64_t>counts.keys_found)
+        and put_field(text, b"keyspace_misses", <int64_t>counts.keys_absent)
+        and put_field(text, b"lease_hits", <int64_t>counts.lease_hits)
+        and put_field(text, b"lease_misses", <int64_t>counts.lease_misses)
+        and put_field(text, b"read_index_reads", <int64_t>counts.read_index_reads)
+        and put_field(text, b"expiry_marks", <int64_t>counts.marks)
+        and put_field(text, b"writes", <int64_t>counts.writes)
+        and put_field(text, b"forwarded_writes", <int64_t>counts.forwarded)
+        and put_field(text, b"unknown_outcomes", <int64_t>counts.unknown_outcomes)
+        and put_field(text, b"protocol_errors", <int64_t>counts.protocol_errors)
+    )
+
+
+cdef bint put_threads(Vec[char]* text, const Front* f) noexcept nogil:
+    cdef FrontCounts counts
+    cdef uint32_t i
+    cdef bint enough = put_field(text, b"io_threads", f.config.io_threads)
+    for i in range(1, f.sides_count):
+        memset(&counts, 0, sizeof(counts))
+        front_counts_add(&counts, f.sides[i].gauges)
+        enough = (
+            enough and put_text(text, b"io_thread_") and put_number(text, i) and put_text(text, b":clients=")
+            and put_number(text, <int64_t>counts.clients) and put_text(text, b",commands=")
+            and put_number(text, <int64_t>counts.commands) and put_text(text, b",busy_ms=")
+            and put_number(text, counts.busy_ns // 1000000) and put_text(text, b"\r\n")
+        )
+    return enough
+
+
+cdef bint put_info(ClientSide* s, Vec[char]* text, const Slice* arguments, uint32_t count) noexcept nogil:
+    cdef const Front* f = s.front
+    cdef MemberGauges* m = f.member.gauges
+    cdef int64_t remaining_ns = lease_expiry_ns(f.member.lease) - clock_now_ns()
+    cdef FrontCounts counts
+    cdef uint32_t i
     cdef bint enough = True
+    memset(&counts, 0, sizeof(counts))
+    for i in range(f.sides_count):
+        front_counts_add(&counts, f.sides[i].gauges)
+    counts.keys_found += s.counts.found - s.counted_found
+    counts.keys_absent += s.counts.absent - s.counted_absent
     if wanted(arguments, count, b"server"):
         enough = (
             enough and heading(text, b"# Server\r\nredis_version:") and put_text(text, SERVER_VERSION)
             and put_text(text, b"\r\nredis_mode:standalone\r\nserver_name:tenure\r\n") and put_field(text, b"tcp_port", f.port)
             and put_field(text, b"uptime_in_seconds", (clock_monotonic_ns() - f.started_ns) // 1000000000)
+            and put_threads(text, f)
         )
     if wanted(arguments, count, b"clients"):
         enough = (
-            enough and heading(text, b"# Clients\r\n") and put_field(text, b"connected_clients", f.clients_count)
+            enough and heading(text, b"# Clients\r\n") and put_field(text, b"connected_clients", <int64_t>counts.clients)
             and put_field(text, b"maxclients", f.config.max_clients)
         )
     if wanted(arguments, count, b"stats"):
-        enough = (
-            enough and heading(text, b"# Stats\r\n")
-            and put_gauge(text, b"total_connections_received", &f.gauges.accepted)
-            and put_gauge(text, b"total_commands_processed", &f.gauges.commands)
-            and put_gauge(text, b"rejected_connections", &f.gauges.refused)
-            and put_field(text, b"keyspace_hits", <int64_t>f.counts.found)
-            and put_field(text, b"keyspace_misses", <int64_t>f.counts.absent)
-            and put_gauge(text, b"lease_hits", &f.gauges.lease_hits)
-            and put_gauge(text, b"lease_misses", &f.gauges.lease_misses)
-            and put_gauge(text, b"read_index_reads", &f.gauges.read_index_reads)
-            and put_gauge(text, b"expiry_marks", &f.gauges.marks)
-            and put_gauge(text, b"writes", &f.gauges.writes)
-            and put_gauge(text, b"forwarded_writes", &f.gauges.forwarded)
-            and put_gauge(text, b"unknown_outcomes", &f.gauges.unknown_outcomes)
-            and put_gauge(text, b"protocol_errors", &f.gauges.protocol_errors)
-        )
+        enough = enough and heading(text, b"# Stats\r\n") and put_stats(text, &counts)
     if wanted(arguments, count, b"replication"):
+        # relaxed: numbers for people, as they stood at the end of the loop's last pass
         enough = (
             enough and heading(text, b"# Replication\r\nrole:")
             and put_text(text, role_of(f)) and put_text(text, b"\r\n")
-            and put_field(text, b"member_id", <int64_t>m.id) and put_field(text, b"leader_id", <int64_t>m.raft.lead)
-            and put_field(text, b"term", <int64_t>m.raft.term)
-            and put_field(text, b"commit_index", <int64_t>m.raft.log.committed)
-            and put_field(text, b"applied_index", <int64_t>m.raft.log.applied)
+            and put_field(text, b"member_id", <int64_t>f.member.id)
+            and put_field(text, b"leader_id", <int64_t>m.leader.load(memory_order_relaxed))
+            and put_field(text, b"term", <int64_t>m.term.load(memory_order_relaxed))
+            and put_field(text, b"commit_index", <int64_t>m.commit.load(memory_order_relaxed))
+            and put_field(text, b"applied_index", <int64_t>m.applied.load(memory_order_relaxed))
             and put_field(text, b"lease_remaining_ms", max(remaining_ns, <int64_t>0) // 1000000)
         )
     if wanted(arguments, count, b"keyspace"):
@@ -506,11 +555,11 @@ cdef bint put_info(Front* f, Vec[char]* text, const Slice* arguments, uint32_t c
     return enough
 
 
-cdef bint info(Front* f, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
+cdef bint info(ClientSide* s, Client* c, const Slice* arguments, uint32_t count) noexcept nogil:
     cdef Vec[char] text
     cdef bint enough
     memset(&text, 0, sizeof(text))
-    enough = put_info(f, &text, arguments, count) and reply_text(&c.output, text.data, text.size, c.protocol)
+    enough = put_info(s, &text, arguments, count) and reply_text(&c.output, text.data, text.size, c.protocol)
     text.release()
     return enough
 
@@ -537,7 +586,8 @@ cdef bint select(Client* c, const Slice* argument) noexcept nogil:
 
 
 cdef bint session_execute(
-        Front* f, Client* c, const RedisCommand* what, const Slice* arguments, uint32_t count) noexcept nogil:
+        ClientSide* s, Client* c, const RedisCommand* what, const Slice* arguments, uint32_t count) noexcept nogil:
+    cdef const Front* f = s.front
     if what.id == CMD_PING:
         return ping(c, arguments, count)
     if what.id == CMD_ECHO:
@@ -547,13 +597,13 @@ cdef bint session_execute(
     if what.id == CMD_HELLO:
         return hello(f, c, arguments, count)
     if what.id == CMD_CLIENT:
-        return client(f, c, arguments, count)
+        return client(s, c, arguments, count)
     if what.id == CMD_CONFIG:
         return config(f, c, arguments, count)
     if what.id == CMD_COMMAND:
         return command(c, arguments, count)
     if what.id == CMD_INFO:
-        return info(f, c, arguments, count)
+        return info(s, c, arguments, count)
     if what.id == CMD_QUIT:
         c.closing = True
         return reply_simple(&c.output, b"OK")

@@ -13,6 +13,7 @@ CAMPAIGN: int
 CHANGE: int
 BOOK_MEMBERS: int
 SNAPSHOT: int
+MOST_IO_THREADS: int
 
 # code, index, term, leader, value
 _Outcome: TypeAlias = tuple[int, int, int, int, bytes | None]
@@ -52,6 +53,7 @@ class HostCore:
     @property
     def redis_port(self) -> int | None: ...
     def redis_gauges(self) -> dict[str, int]: ...
+    def redis_threads(self) -> list[dict[str, int]]: ...
     @property
     def member_id(self) -> int: ...
     @property

@@ -135,6 +135,14 @@ def metrics_text(report: Mapping[str, Any]) -> str:
             add("redis_clients", "gauge", "Redis clients connected now", ("", value))
         else:
             add(f"redis_{name}_total", "counter", f"Redis front end: {name.replace('_', ' ')}", ("", value))
+    threads = [(f'{{thread="{number}"}}', one) for number, one in enumerate(report.get("redis_threads", ()), 1)]
+    if threads:
+        clients = ((label, one["clients"]) for label, one in threads)
+        add("redis_thread_clients", "gauge", "Redis clients connected now, by the thread that serves them", *clients)
+        commands = ((label, one["commands"]) for label, one in threads)
+        add("redis_thread_commands_total", "counter", "Redis commands, by the thread that served them", *commands)
+        busy = ((label, one["busy_ns"] / 1e9) for label, one in threads)
+        add("redis_thread_busy_seconds_total", "counter", "time that a thread for Redis clients was awake", *busy)
     quantiles = [
         (f'{{call="{call}",quantile="{share}"}}', found[field] / 1e9)
         for call, found in sorted(report.get("latencies", {}).items())

@@ -61,6 +61,12 @@ JOIN_S = 600.0
 )
 @click.option("--peer", metavar="HOST:PORT", help="Where other members reach this one; the same as in --member.")
 @click.option("--redis", metavar="HOST:PORT", help="Where Redis clients are served.")
+@click.option(
+    "--io-threads",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Threads that serve Redis clients beside the member's loop; 0, the default: the loop does it.",
+)
 @click.option("--admin", metavar="HOST:PORT", help="Where status, metrics, health and operations are served.")
 @click.option(
     "--admin-token-file",
@@ -103,6 +109,7 @@ def serve(
     members: tuple[str, ...],
     peer: str | None,
     redis: str | None,
+    io_threads: int | None,
     admin: str | None,
     admin_token_file: Path | None,
     join: tuple[str, ...],
@@ -140,6 +147,7 @@ def serve(
             "members": dict(member_flag(text) for text in members),
             "peer": peer,
             "redis": redis,
+            "io_threads": io_threads,
             "admin": admin,
             "token": read_token(admin_token_file),
             "overrides": dict(pair(text) for text in overrides),
@@ -301,6 +309,7 @@ class ServedMember:
         extras["events"] = self.events.last()
         if self.redis_address is not None:
             extras["redis"] = dict(self.engine.redis_counters)
+            extras["redis_threads"] = [dict(one) for one in self.engine.redis_threads]
         if self.exerciser is not None:
             extras |= self.exerciser.report()
         return extras
@@ -402,5 +411,6 @@ def open_engine(settings: Settings, machine: KeyValueMachine) -> NativeEngine:
         members={id: one.peer for id, one in settings.members.items()},
         config=settings.config,
         redis=settings.own.redis,
+        io_threads=settings.io_threads,
         **began,
     )

@@ -72,6 +72,7 @@ class Settings:
         config: the engine's settings.
         admin_token: what requests to the admin endpoint must carry; None: nothing.
         roster: what the cluster began with, for who was not there; None: with `members`.
+        io_threads: how many threads serve Redis clients beside the loop.
     """
 
     cluster: str
@@ -81,6 +82,7 @@ class Settings:
     config: Config
     admin_token: str | None = None
     roster: Roster | None = None
+    io_threads: int = 0
 
     @property
     def own(self) -> MemberAddresses:
@@ -132,13 +134,14 @@ def parse_settings(
     admin: str | None = None,
     token: str | None = None,
     overrides: dict[str, str] | None = None,
+    io_threads: int | None = None,
 ) -> Settings:
     """Settings from a file's contents and from flags, which win.
 
     Raises:
         InvalidArgument: something is missing, unknown or makes no sense; the message names it.
     """
-    unknown = sorted(set(table) - {"cluster", "id", "directory", "members", "config", "admin_token_file"})
+    unknown = sorted(set(table) - {"cluster", "id", "directory", "members", "config", "admin_token_file", "io_threads"})
     if unknown:
         raise InvalidArgument(f"unknown settings: {', '.join(unknown)}", field=unknown[0])
     named = member_tables(table.get("members", {})) | (members or {})
@@ -165,6 +168,7 @@ def parse_settings(
         members=found,
         config=parse_config(table.get("config", {}), overrides or {}),
         admin_token=admin_token(table) if token is None else check_token(token),
+        io_threads=table.get("io_threads", 0) if io_threads is None else io_threads,
     )
 
 

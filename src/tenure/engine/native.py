@@ -30,7 +30,7 @@ from tenure._core.clock import granularity_ns, now_ns
 from tenure._core.fence import FencedRead
 from tenure._core.lease import Lease
 from tenure._core.state_machine import NativeMachine
-from tenure._host.core import PROPOSE, READ, SNAPSHOT, STEP_DOWN, TRANSFER, CoreError, HostCore
+from tenure._host.core import MOST_IO_THREADS, PROPOSE, READ, SNAPSHOT, STEP_DOWN, TRANSFER, CoreError, HostCore
 from tenure.config import Config, check_listen_address, refuse
 from tenure.engine.aio import AsyncEngine
 from tenure.engine.lifecycle import LAST_CALL_S, Lifecycle
@@ -94,6 +94,7 @@ class NativeEngine:
         config: Config | None = None,
         redis: str | None = None,
         redis_password: str | None = None,
+        io_threads: int = 0,
     ) -> None:
         """Open the directory, listen, and start to take part.
 
@@ -109,8 +110,10 @@ class NativeEngine:
                 member that joins a running group is none of them. Once the directory has been used, its own memory of
                 how the group began counts, and the log's of what became of it.
             config: the settings; equal on all members, but for what concerns one machine alone.
-            redis: "host:port" where Redis clients are served by the host's own loop; needs the native key-value store.
+            redis: "host:port" where Redis clients are served, without Python; needs the native key-value store.
             redis_password: what Redis clients must show first; None: nothing.
+            io_threads: how many threads serve Redis clients beside the host's own loop; 0: the loop does it. For
+                machines with cores to spare, where many clients mostly read.
 
         Raises:
             InvalidArgument: an argument makes no sense; the message names it.
@@ -131,7 +134,9 @@ class NativeEngine:
         native = isinstance(state_machine, NativeMachine)
         if not native and not callable(getattr(state_machine, "apply", None)):
             raise refuse("state_machine", "is no NativeMachine and has no method apply")
-        options = config.options() | redis_options(redis, redis_password, state_machine, insecure=config.insecure)
+        options = config.options() | redis_options(
+            redis, redis_password, state_machine, insecure=config.insecure, io_threads=io_threads
+        )
         if config.fsync == "never":
             logger.warning('member %d runs with fsync="never": a power cut loses acknowledged writes', member_id)
         self._config = config
@@ -366,6 +371,11 @@ class NativeEngine:
     def redis_counters(self) -> Mapping[str, int]:
         """What the Redis front end counts, by name; empty without one."""
         return MappingProxyType(self._core.redis_gauges())
+
+    @property
+    def redis_threads(self) -> Sequence[Mapping[str, int]]:
+        """The load of each of the `io_threads`: its clients, commands, lease hits, passes and busy nanoseconds."""
+        return tuple(MappingProxyType(one) for one in self._core.redis_threads())
 
     @property
     def config(self) -> Config:
@@ -659,9 +669,13 @@ def check_cluster_id(cluster_id: bytes | uuid.UUID) -> bytes:
 
 
 def redis_options(
-    address: str | None, password: str | None, state_machine: object, *, insecure: bool
+    address: str | None, password: str | None, state_machine: object, *, insecure: bool, io_threads: object = 0
 ) -> dict[str, Any]:
     """What the compiled host is told of its Redis clients; nothing without an address."""
+    if isinstance(io_threads, bool) or not isinstance(io_threads, int) or not 0 <= io_threads <= MOST_IO_THREADS:
+        raise refuse("io_threads", f"{io_threads!r} is no number of threads, 0 to {MOST_IO_THREADS}")
+    if io_threads and address is None:
+        raise refuse("io_threads", "are for Redis clients: say `redis`, too")
     if address is None:
         return {}
     from tenure._kv.machine import KeyValueMachine
@@ -673,7 +687,7 @@ def redis_options(
     if password == "":
         raise refuse("redis_password", "is empty: None stands for no password")
     secret = {} if password is None else {"redis_password": password.encode()}
-    return {"redis_listen": (host.encode(), port), **secret}
+    return {"redis_listen": (host.encode(), port), "redis_io_threads": io_threads, **secret}
 
 
 def resolve(members: Mapping[int, str]) -> dict[int, tuple[str, int]]:

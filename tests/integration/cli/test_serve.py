@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -89,6 +90,32 @@ def test_redis_clients_are_served(serve, tmp_path):
             replies += client.recv(100)
     assert replies == b"+OK\r\n$1\r\nv\r\n"
     assert member.status()["redis"]["commands"] >= 2
+
+
+def test_redis_clients_are_served_by_threads(serve, tmp_path):
+    member = serve(*alone(tmp_path, "--io-threads", "2"))
+    host, port = member.ready["redis"].split(":")
+    wait_until(lambda: member.status()["state"] == "leader", "a leader")
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as first,
+        socket.create_connection((host, int(port)), timeout=10) as second,
+    ):
+        for client in (first, second):
+            client.sendall(b"SET k v\r\n")
+            assert client.recv(100) == b"+OK\r\n"
+        report = member.status()
+        assert [(one["clients"], one["commands"]) for one in report["redis_threads"]] == [(1, 1), (1, 1)]
+        with urllib.request.urlopen(f"http://{member.ready['admin']}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        assert 'tenure_redis_thread_clients{thread="2"} 1\n' in metrics
+        assert 'tenure_redis_thread_commands_total{thread="1"} 1\n' in metrics
+        assert 'tenure_redis_thread_busy_seconds_total{thread="1"} ' in metrics
+
+
+def test_threads_for_redis_clients_that_make_no_sense_are_refused(tmp_path):
+    done = tenure("serve", *alone(tmp_path, "--io-threads", "1000"))
+    assert done.returncode == 2
+    assert "io_threads" in done.stderr
 
 
 def test_what_was_acknowledged_survives_a_kill(serve, tmp_path):

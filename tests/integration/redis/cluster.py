@@ -122,6 +122,8 @@ class Cluster:
     def check_hashes(self) -> None:
         """Equal contents on all members, once all have applied the same."""
         alive = [m for m in self.members.values() if m.open]
+        if not alive:
+            return
 
         def equal() -> bool:
             before = {m.core.gauges()["applied_index"] for m in alive}

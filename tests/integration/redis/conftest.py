@@ -17,25 +17,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(params=[0, 2], ids=["loop", "threads"], scope="module")
+def io_threads(request: pytest.FixtureRequest) -> int:
+    """How many threads serve the clients of a member; 0: its loop does."""
+    return int(request.param)
+
+
 @pytest.fixture
-def one(tmp_path: Path) -> Iterator[clusters.Member]:
+def one(tmp_path: Path, io_threads: int) -> Iterator[clusters.Member]:
     """A member alone, leading."""
-    with clusters.cluster(tmp_path, 1) as made:
+    with clusters.cluster(tmp_path, 1, redis_io_threads=io_threads) as made:
         yield made.leader()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clusters.Cluster]:
+def shared(tmp_path_factory: pytest.TempPathFactory, io_threads: int) -> Iterator[clusters.Cluster]:
     """Three members for tests that break nothing."""
-    with clusters.cluster(tmp_path_factory.mktemp("shared"), 3) as made:
+    with clusters.cluster(tmp_path_factory.mktemp("shared"), 3, redis_io_threads=io_threads) as made:
         made.leader()
         made.follower()
         yield made
 
 
 @pytest.fixture
-def trio(tmp_path: Path) -> Iterator[clusters.Cluster]:
-    with clusters.cluster(tmp_path, 3) as made:
+def trio(tmp_path: Path, io_threads: int) -> Iterator[clusters.Cluster]:
+    with clusters.cluster(tmp_path, 3, redis_io_threads=io_threads) as made:
         made.leader()
         made.follower()
         yield made
@@ -49,9 +55,9 @@ def network() -> Iterator[Network]:
 
 
 @pytest.fixture
-def held_apart(tmp_path: Path, network: Network) -> Iterator[clusters.Cluster]:
+def held_apart(tmp_path: Path, network: Network, io_threads: int) -> Iterator[clusters.Cluster]:
     """Three members whose links can be held up."""
-    with clusters.cluster(tmp_path, 3, network=network) as made:
+    with clusters.cluster(tmp_path, 3, network=network, redis_io_threads=io_threads) as made:
         made.leader()
         made.follower()
         yield made

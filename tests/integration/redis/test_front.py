@@ -124,8 +124,8 @@ def test_one_pass_of_reads_needs_one_quorum_round(trio: Cluster) -> None:
     assert follower.core.gauges()["reads"] - before < 10
 
 
-def test_without_leases_every_read_asks_a_quorum(tmp_path: Path) -> None:
-    with cluster(tmp_path, 3, promise_ns=0) as made:
+def test_without_leases_every_read_asks_a_quorum(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 3, promise_ns=0, redis_io_threads=io_threads) as made:
         leader = wait_until(lambda: next((m for m in made.members.values() if m.core.gauges()["role"] == 3), None))
         with Wire(leader.port) as wire:
             wait_until(lambda: wire.call("SET", "a", "b") == Status(b"OK"))
@@ -202,8 +202,8 @@ def test_five_hundred_clients(shared: Cluster) -> None:
     wait_until(lambda: member.counts()["clients"] < 400)
 
 
-def test_more_clients_than_allowed_are_told_so(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_max_clients=3) as made:
+def test_more_clients_than_allowed_are_told_so(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 1, redis_max_clients=3, redis_io_threads=io_threads) as made:
         port = made.leader().port
         wires = [Wire(port) for _ in range(3)]
         for wire in wires:
@@ -218,8 +218,8 @@ def test_more_clients_than_allowed_are_told_so(tmp_path: Path) -> None:
             wire.close()
 
 
-def test_a_client_that_does_not_read_is_not_read(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_max_output_bytes=100_000) as made:
+def test_a_client_that_does_not_read_is_not_read(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 1, redis_max_output_bytes=100_000, redis_io_threads=io_threads) as made:
         member = made.leader()
         with Wire(member.port) as slow, Wire(member.port) as other:
             assert other.call("SET", "v", b"x" * 50_000) == Status(b"OK")
@@ -243,19 +243,65 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.figures
-def test_what_a_slow_client_has_asked_for_takes_no_memory_before_it_reads(trio: Cluster) -> None:
+def test_what_a_slow_client_has_asked_for_takes_no_memory_before_it_reads(held_apart: Cluster) -> None:
     """Confirmed reads wait as requests, not as replies."""
-    follower = trio.follower()
+    network = held_apart.network
+    assert network is not None
+    follower = held_apart.follower()
     with Wire(follower.port) as wire:
         assert wire.call("SET", "v", b"x" * 1_000_000) == Status(b"OK")
         assert len(wire.call("GET", "v")) == 1_000_000
-        before = resident_bytes()
+        before, commands = resident_bytes(), follower.counts()["commands"]
+        network.hold(*held_apart.links_of(follower))  # none is confirmed before all have been taken
         wire.send(encode("GET", "v") * 400)
+        wait_until(lambda: follower.counts()["commands"] == commands + 400)
+        network.let_go()
         wait_until(lambda: follower.counts()["read_index_reads"] >= 401)
         time.sleep(0.2)
         assert resident_bytes() - before < 60_000_000
         for _ in range(400):
             assert len(wire.reply()) == 1_000_000
+
+
+def test_what_a_client_has_under_way_may_hold_so_many_bytes(held_apart: Cluster) -> None:
+    """Large requests are not read before there is room for them, however few they are."""
+    network = held_apart.network
+    assert network is not None
+    leader, follower = held_apart.leader(), held_apart.follower()
+    size, count = 600_000, 150
+    with Wire(follower.port, 60) as slow, Wire(follower.port) as other:
+        assert other.call("SET", "v", b"." * size) == Status(b"OK")
+        requests = encode("SET", "v", b"x" * size, "GET") * count
+        before, commands = resident_bytes(), follower.counts()["commands"]
+        network.hold((follower.id, leader.id))
+        sender = threading.Thread(target=slow.send, args=(requests,))
+        sender.start()
+        wait_until(lambda: follower.counts()["commands"] > commands)
+        time.sleep(0.7)
+        held, taken = resident_bytes() - before, follower.counts()["commands"] - commands
+        network.let_go()
+        replies = [slow.reply() for _ in range(count)]
+        sender.join()
+        # ThreadSanitizer remembers accesses, in memory
+        assert held < 60_000_000 * (
+            8 if "libtsan" in os.environ.get("LD_PRELOAD", "") else 1
+        )  # which remembers accesses
+        assert taken < count // 5
+        assert replies == [b"." * size] + [b"x" * size] * (count - 1)
+
+
+def test_values_that_a_client_will_be_sent_count_before_they_are(one: Member) -> None:
+    """Small requests with large replies."""
+    size, count = 900_000, 40
+    with Wire(one.port, 60) as slow, Wire(one.port) as other:
+        for i in range(count):
+            assert other.call("SET", f"v{i}", b"x" * size) == Status(b"OK")
+        slow.send(b"".join(encode("GETDEL", f"v{i}") for i in range(count)))
+        wait_until(lambda: other.call("DBSIZE") != count)
+        time.sleep(0.5)
+        assert other.call("DBSIZE") > count // 4
+        assert [slow.reply() for _ in range(count)] == [b"x" * size] * count
+        assert other.call("DBSIZE") == 0
 
 
 def test_one_reply_has_a_limit(one: Member) -> None:
@@ -267,8 +313,11 @@ def test_one_reply_has_a_limit(one: Member) -> None:
         assert [len(value) for value in wire.call("MGET", *["v"] * 30)] == [1_000_000] * 30
 
 
-def test_a_client_with_too_much_under_way_is_not_read(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_max_pending=10) as made, Wire(made.leader().port) as wire:
+def test_a_client_with_too_much_under_way_is_not_read(tmp_path: Path, io_threads: int) -> None:
+    with (
+        cluster(tmp_path, 1, redis_max_pending=10, redis_io_threads=io_threads) as made,
+        Wire(made.leader().port) as wire,
+    ):
         wire.send(encode("INCR", "n") * 5000)
         assert [wire.reply() for _ in range(5000)] == list(range(1, 5001))
 
@@ -308,8 +357,8 @@ def test_everything_sent_before_the_end_is_answered(shared: Cluster) -> None:
             wire.reply()
 
 
-def test_a_password(tmp_path: Path) -> None:
-    with cluster(tmp_path, 1, redis_password=b"secret") as made:
+def test_a_password(tmp_path: Path, io_threads: int) -> None:
+    with cluster(tmp_path, 1, redis_password=b"secret", redis_io_threads=io_threads) as made:
         port = made.leader().port
         with Wire(port) as wire:
             denied = Error(b"NOAUTH Authentication required.")
@@ -370,12 +419,15 @@ def test_what_nobody_asks_for_any_more_is_removed_as_fast_as_it_comes(one: Membe
 
 @pytest.mark.figures
 @pytest.mark.timeout(120)
-def test_commands_that_take_long_do_not_take_the_loop_for_long(one: Member) -> None:
+def test_commands_that_take_long_do_not_take_the_loop_for_long(tmp_path: Path, io_threads: int) -> None:
     """Each hashes a large value again. Between two of them everybody else has a turn."""
-    with Wire(one.port) as wire:
+    patience = {"redis_time_limit_ns": 60_000_000_000}
+    with cluster(tmp_path, 1, redis_io_threads=io_threads, **patience) as made, Wire(made.leader().port) as wire:
+        one = made.leader()
         for _ in range(4):
             wire.call("APPEND", "large", b"x" * 1_000_000)
         before = one.core.gauges()["passes"]
+        wire.socket.settimeout(60)
         wire.send(encode("EXPIRE", "large", 1000) * 64)
         assert [wire.reply() for _ in range(64)] == [1] * 64
         assert one.core.gauges()["passes"] - before > 16

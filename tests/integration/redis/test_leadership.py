@@ -52,9 +52,12 @@ def test_a_leader_that_comes_back_answers_what_it_is_asked_now(held_apart: Clust
         assert wire.call("GET", "lost") is None
 
 
-def test_a_queue_that_is_full_for_a_moment_leaves_what_was_sent_its_outcome(tmp_path: Path, network: Network) -> None:
+def test_a_queue_that_is_full_for_a_moment_leaves_what_was_sent_its_outcome(
+    tmp_path: Path, network: Network, io_threads: int
+) -> None:
     """A message too many is dropped and refused; those before it are on their way all the same."""
-    with cluster(tmp_path, 3, network=network, max_queued_bytes=1 << 20, redis_time_limit_ns=20_000_000_000) as made:
+    limits = {"max_queued_bytes": 1 << 20, "redis_time_limit_ns": 20_000_000_000}
+    with cluster(tmp_path, 3, network=network, redis_io_threads=io_threads, **limits) as made:
         leader, follower = made.leader(), made.follower()
         with Wire(follower.port) as wire:
             assert wire.call("SET", "a", "1") == Status(b"OK")

@@ -41,9 +41,10 @@ class Process:
 
 
 @pytest.mark.timeout(120)
-def test_a_killed_leader(tmp_path: Path) -> None:
+def test_a_killed_leader(tmp_path: Path, io_threads: int) -> None:
     ports = {id: free_port() for id in (1, 2, 3)}
-    members = [Process(directory=str(tmp_path / str(id)), id=id, ports=ports, fsync=True) for id in ports]
+    common = {"ports": ports, "fsync": True, "io_threads": io_threads}
+    members = [Process(directory=str(tmp_path / str(id)), id=id, **common) for id in ports]
     try:
         leader = wait_until(lambda: next((m for m in members if m.leads()), None))
         follower, other = (m for m in members if m is not leader)

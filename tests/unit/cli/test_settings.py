@@ -59,6 +59,12 @@ def test_flags_win():
     assert settings.config.election_timeout_s == 0.7
 
 
+def test_threads_for_redis_clients():
+    assert parse_settings(table(), member_id=1).io_threads == 0
+    assert parse_settings({"io_threads": 3} | table(), member_id=1).io_threads == 3
+    assert parse_settings({"io_threads": 3} | table(), member_id=1, io_threads=0).io_threads == 0
+
+
 def test_flags_alone_suffice():
     settings = parse_settings(
         {}, member_id=1, cluster="c", directory="d", members=dict([member_flag("1=127.0.0.1:7101")])
