@@ -17,7 +17,7 @@ from tenure._core.crc32c cimport crc32c
 from tenure._core.vec cimport Vec
 from tenure._fuzz.kit cimport DIGEST_START, Cursor, left, next_random, take8, take16, take32
 from tenure._fuzz.memory_files cimport (
-    MemoryFile, MemoryFolder, MemoryWrite, memory_begin, memory_copy, memory_count, memory_enter, memory_leave, memory_nth,
+    FILE_LIMIT_BYTES, MemoryFile, MemoryFolder, MemoryWrite, memory_begin, memory_copy, memory_count, memory_enter, memory_leave, memory_nth,
     memory_put, memory_release,
 )
 from tenure._fuzz.recovered cimport (
@@ -333,6 +333,8 @@ cdef const char* write_history(History* h, Directory* directory, Cursor* cursor,
             verdict = write_snapshot(h, wal, at, cursor)
         else:
             verdict = flush(h, wal)
+        if verdict == NULL and wal.batch.size > FILE_LIMIT_BYTES // 4:
+            verdict = flush(h, wal)     # before it is larger than a file may be
     if verdict == NULL and h.enough:
         verdict = flush(h, wal)
     wal_close(wal)

@@ -61,7 +61,7 @@ struct BatchHeader {
     uint32_t checksum;  // of the rest of this header, and by `body_checksum` of the whole batch
     uint64_t salt;
     uint64_t offset;  // of this header in its file
-    uint64_t synced;  // everything below was known to be durable when this was written
+    uint64_t synced;  // everything below was known to be durable when this was written; <= offset
     uint64_t body_bytes;
     uint64_t number;  // counts the batches of the whole log
     uint32_t previous;  // the checksum of the batch before, of the segment's header for the first
@@ -140,9 +140,10 @@ inline uint32_t batch_header_checksum(const BatchHeader* header) noexcept {
     return crc32c(0, reinterpret_cast<const char*>(header) + 8, sizeof(BatchHeader) - 8);
 }
 
-// Whether a header that says so of itself really stands here, whatever came before it.
+// Whether a header that says so of itself really stands here, whatever came before it. No writer knows of bytes behind its own
+// that they are durable: synced <= offset. Believed, such a header would make damage of zeros that a repair appends.
 inline bool batch_header_stands(const BatchHeader* header, uint64_t salt, uint64_t offset) noexcept {
-    return header->magic == BATCH_MAGIC && header->salt == salt && header->offset == offset &&
+    return header->magic == BATCH_MAGIC && header->salt == salt && header->offset == offset && header->synced <= offset &&
            header->checksum == batch_header_checksum(header);
 }
 

@@ -352,6 +352,20 @@ def test_a_gap_in_valid_records_is_damage(written, open_log):
     assert caught.value.offset == begin
 
 
+def test_a_batch_that_claims_what_stands_behind_it_to_be_durable_is_none(written, open_log):
+    """Taken for one in a file cut short, it made the next start find damage in the zeros that this one had appended."""
+    path, data, found = written
+    begin, end = found[-1]
+    forged = bytearray(data[:end])
+    struct.pack_into("<Q", forged, begin + 24, end + 8)
+    struct.pack_into("<I", forged, begin + 4, crc32c(forged[begin + 8 : begin + BATCH]))
+    path.write_bytes(forged)
+    for torn in (begin, 0):
+        with open_log() as log:
+            assert indexes(log) == [1, 2, 3, 4]
+            assert log.torn_offset == torn
+
+
 def test_a_segment_of_another_cluster_or_host_or_a_newer_format_is_refused(written, open_log):
     path, data, _ = written
     for offset, kind in ((16, errors.ForeignCluster), (32, errors.ForeignCluster), (8, errors.NewerFormat)):
