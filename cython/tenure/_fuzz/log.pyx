@@ -17,8 +17,8 @@ from tenure._core.crc32c cimport crc32c
 from tenure._core.vec cimport Vec
 from tenure._fuzz.kit cimport DIGEST_START, Cursor, left, next_random, take8, take16, take32
 from tenure._fuzz.memory_files cimport (
-    FILE_LIMIT_BYTES, MemoryFile, MemoryFolder, MemoryWrite, memory_begin, memory_copy, memory_count, memory_enter, memory_leave, memory_nth,
-    memory_put, memory_release,
+    FILE_LIMIT_BYTES, MemoryFile, MemoryFolder, MemoryWrite, memory_begin, memory_copy, memory_count, memory_enter,
+    memory_leave, memory_nth, memory_put, memory_release,
 )
 from tenure._fuzz.recovered cimport (
     SEGMENT_BYTES, digest_group, digest_recovered, directory_in_memory, judge_going_on, judge_refusal,
