@@ -11,8 +11,9 @@ stands is its end. Why it ends there decides:
 
 Every segment but the last must end with a closing batch; only a crash while turning over leaves the last but one without it,
 and then the last holds its first batch alone. Nothing at all is changed before every segment and every group was found
-whole. What stands above the last recorded synced offset is then written once more and synced: a sync that failed in the
-process that wrote it may have left pages that only look clean.
+whole. Where a crash left segments that later ones declare unneeded, the log is read once more without them: what is found is
+what the next start will find. What stands above the last recorded synced offset is then written once more and synced: a
+sync that failed in the process that wrote it may have left pages that only look clean.
 
 Lengths are trusted only inside headers whose checksum holds, and never beyond the end of the file. The opener's thread.
 """
@@ -56,7 +57,8 @@ cdef struct Replay:
 cdef struct Recovery:
     Vec[Replay] groups          # sorted
     Vec[char] body              # of the batch being read
-    uint64_t oldest_needed
+    uint64_t oldest_needed      # <= the segment that says so
+    uint64_t sequence           # of the segment being read
     bint base_counts            # reading the first segment: what it repeats is all there is
     bint after_base             # and its first batch, of which what the base says is already the outcome
 
@@ -222,7 +224,7 @@ cdef int replay_record(Recovery* recovery, const RecordHeader* record, const cha
         if record.length != sizeof(number):
             return STORAGE_CORRUPT
         memcpy(&recovery.oldest_needed, payload, sizeof(number))
-        return 0
+        return 0 if recovery.oldest_needed <= recovery.sequence else STORAGE_CORRUPT
     replay = replay_of(recovery, record.group)
     if replay == NULL:
         return STORAGE_MEMORY
@@ -291,7 +293,7 @@ cdef bint scan_open(Wal* wal, Scan* scan, uint64_t sequence) noexcept nogil:
             memcmp(header.cluster_id, wal.directory.cluster_id, 16) != 0 or header.host_id != wal.directory.host_id
             or header.sequence != sequence):
         wal_fail(wal, STORAGE_FOREIGN, 0, 0, scan.path)
-    elif header.capacity > MAX_SEGMENT_BYTES:
+    elif header.capacity > MAX_SEGMENT_BYTES or header.oldest_needed > sequence:
         wal_fail(wal, STORAGE_CORRUPT, 0, 0, scan.path)
     scan.sequence = sequence
     scan.salt = header.salt
@@ -568,6 +570,7 @@ cdef bint read_segments(
         if not scan_open(wal, last, sequences.data[i]):
             return False
         recovery.base_counts = i == first
+        recovery.sequence = sequences.data[i]
         if i == first:
             recovery.oldest_needed = wal.oldest_needed
         last.number = number
@@ -592,9 +595,40 @@ cdef bint read_segments(
         last.fd = -1
     if last.closed or sequences.data[first] > recovery.oldest_needed:
         wal_fail(wal, STORAGE_BAD_DIRECTORY, 0, 0, wal.directory.path)      # the newest, or the oldest, are gone
-    elif recovery.oldest_needed > last.sequence:
-        wal_fail(wal, STORAGE_CORRUPT, 0, last.at, last.path)               # it would have none of them be kept
     return wal.error.code == 0
+
+
+cdef void forget_segments(Wal* wal, Scan* unclosed, Scan* last, Recovery* recovery) noexcept nogil:
+    cdef size_t i
+    for i in range(recovery.groups.size):
+        entries_release(&recovery.groups.data[i].found.entries)
+    recovery.groups.clear()
+    for i in range(wal.closed.size):
+        wal.closed.data[i].uses.release()
+    wal.closed.clear()
+    close_scan(unclosed)
+    close_scan(last)
+
+
+cdef void close_scan(Scan* scan) noexcept nogil:
+    if scan.fd >= 0:
+        file_close(scan.fd)
+    scan.fd = -1
+
+
+cdef bint read_needed_segments(
+        Wal* wal, const Vec[uint64_t]* sequences, size_t first, Scan* unclosed, Scan* last, Recovery* recovery
+) noexcept nogil:
+    """As the next start will read them: what a crash left of a deletion goes away, and must not be what anything rests on."""
+    cdef size_t needed = first
+    if not read_segments(wal, sequences, first, unclosed, last, recovery):
+        return False
+    while sequences.data[needed] < recovery.oldest_needed:  # <= last.sequence, as every segment says of itself
+        needed += 1
+    if needed == first:
+        return True
+    forget_segments(wal, unclosed, last, recovery)
+    return read_segments(wal, sequences, needed, unclosed, last, recovery)
 
 
 cdef bint repair(Wal* wal, const Vec[uint64_t]* sequences, Scan* unclosed, Scan* last) noexcept nogil:
@@ -628,17 +662,15 @@ cdef bint recovery_run(Wal* wal, const Vec[uint64_t]* sequences) noexcept nogil:
     # what is not in one run with the newest must be leftovers of a deletion: that is checked by `oldest_needed`
     while first > 0 and sequences.data[first - 1] + 1 == sequences.data[first]:
         first -= 1
-    done = read_segments(wal, sequences, first, &unclosed, &last, &recovery) and hand_over(wal, &recovery)
+    done = read_needed_segments(wal, sequences, first, &unclosed, &last, &recovery) and hand_over(wal, &recovery)
     wal.oldest_needed = recovery.oldest_needed
     if done and wal.read_only:
         wal.sequence = last.sequence
         wal.torn_offset = last.at if last.dirty else 0
     elif done:
         done = repair(wal, sequences, &unclosed, &last)
-    if unclosed.fd >= 0:
-        file_close(unclosed.fd)
-    if last.fd >= 0:
-        file_close(last.fd)
+    close_scan(&unclosed)
+    close_scan(&last)
     for i in range(recovery.groups.size):
         entries_release(&recovery.groups.data[i].found.entries)
     recovery.groups.release()
