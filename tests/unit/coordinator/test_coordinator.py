@@ -39,7 +39,11 @@ def test_lease_reads_are_the_engines_own_methods_where_it_keeps_the_lease():
     assert engine.callbacks == []  # the coordinator keeps nothing of its own
 
 
-@pytest.mark.parametrize("engine", [SingleProcessEngine(), DurationEngine(0), LeaseKeepingEngine(0)], ids=lambda engine: type(engine).__name__)
+@pytest.mark.parametrize(
+    "engine",
+    [SingleProcessEngine(), DurationEngine(0), LeaseKeepingEngine(0)],
+    ids=lambda engine: type(engine).__name__,
+)
 def test_every_lease_read_asks_a_quorum_where_there_are_no_leases(engine):
     coordinator = Coordinator(engine)
     assert coordinator.dispatch(b"a", timeout=1) == ProposalResult(1, 1, b"A")
