@@ -27,6 +27,7 @@ from tenure._proof.network cimport network_take_fates
 from tenure._proof.raft.types cimport OK
 from tenure._proof.requests cimport requests_serve
 from tenure._proof.world cimport (
+    COUNT_CALMS,
     COUNT_EVENTS,
     COUNT_MESSAGES,
     EV_CALL,
@@ -76,10 +77,12 @@ from tenure._proof.world cimport (
     clock_now,
     count,
     message_free,
+    world_calm,
     world_free,
     world_new,
     world_pop,
     world_schedule,
+    world_stuck,
 )
 
 COUNTERS = (
@@ -89,7 +92,7 @@ COUNTERS = (
     "disk_stalls", "apply_stalls", "clock_faults", "transfers", "transfers_done", "transfers_aborted", "step_downs",
     "forgets", "late_extensions", "late_extensions_refused", "committed", "rate_alarms",
     "disk_failures", "disk_step_downs", "clock_jumps", "retries", "duplicates_refused", "snapshots", "snapshots_installed",
-    "late_timeout_now", "changes",
+    "late_timeout_now", "changes", "calms",
 )
 VIOLATIONS = {
     1: "two members hold a valid lease",
@@ -164,11 +167,14 @@ cdef void loop(World* w, int64_t until_ns) noexcept nogil:
         world_pop(w, &event)
         w.now_ns = event.at_ns
         count(w, COUNT_EVENTS)
+        if world_calm(w) != w.calm:
+            w.calm = not w.calm
+            w.counters[<int>COUNT_CALMS] += w.calm
         handle(w, &event)
         message_free(event.message)
         bury_failed(w)
         monitor_leases(w)
-        if w.now_ns - w.finished_ns > w.profile.liveness_ns:
+        if world_stuck(w):
             violate(w, VIOLATION_LIVENESS, NULL, 0, <uint64_t>w.finished_ns, 0)
             return
         if w.profile.write_liveness_ns and w.now_ns - w.written_ns > w.profile.write_liveness_ns:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tenure.sim.coverage import TARGETS, Coverage
 from tenure.sim.guards import WITH_GUARD_SEEDS, Row, render_row, summary, table
 from tenure.sim.profile import PROFILES, Profile, random_profile
-from tenure.sim.simulation import GUARDS, Simulation, SimulationReport
+from tenure.sim.simulation import GUARDS, PLANTED, Simulation, SimulationReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +171,7 @@ def add_world(parser: argparse.ArgumentParser, profile: str, operations: int) ->
     """The options of every command that plays seeds."""
     parser.add_argument("--profile", choices=[*sorted(PROFILES), RANDOM], default=profile)
     parser.add_argument("--operations", type=int, default=operations, help="of the clients, for each seed")
-    parser.add_argument("--guards-off", default="", metavar="H12,...", help=f"of {', '.join(GUARDS)}")
+    parser.add_argument("--guards-off", default="", metavar="H12,...", help=f"of {', '.join([*GUARDS, *PLANTED])}")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=INTEGER", help="change the profile")
     parser.add_argument("--no-invariants", action="store_true", help="let the history alone find what is wrong")
     parser.add_argument("--trace", action="store_true", help="print the last events before a violation")

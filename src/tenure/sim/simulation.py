@@ -51,6 +51,10 @@ GUARDS: dict[str, int] = {
     "H27": 27,
 }
 
+# Not a guard, but a host's bug to be found by the bound on liveness alone: to see that the bound is in force.
+PLANTED: dict[str, int] = {"lost-wakeup": 40}
+_SWITCHES = {**GUARDS, **PLANTED}
+
 FOR_EVER_NS = 1 << 62
 
 Row: TypeAlias = tuple[int, OpName, int, int, int | None, int | None, int, int, StatusName, str, int]
@@ -193,14 +197,14 @@ class Simulation:
         script: list[dict[str, int]] | None,
         replay: tuple[list[dict[str, int]], list[dict[str, int]], list[dict[str, int]]] | None,
     ) -> None:
-        unknown = set(world.guards_off) - set(GUARDS)
+        unknown = set(world.guards_off) - set(_SWITCHES)
         if unknown:
             raise ValueError(f"no such guards: {', '.join(sorted(unknown))}")
         self.seed = world.seed
         self._world = world
         self._traced = trace
         self._is_replay = replay is not None
-        bits = sum(1 << GUARDS[name] for name in world.guards_off)
+        bits = sum(1 << _SWITCHES[name] for name in world.guards_off)
         self._simulator = Simulator(
             world.seed, world.profile.compiled(), bits, world.invariants, trace, record, replay=replay, script=script
         )
