@@ -1,4 +1,4 @@
-"""The bound on liveness is judged in a calm, which every world comes to that does too much harm, and it finds deadlocks."""
+"""The bound on liveness is judged in a calm, to which every world comes that does too much harm; it finds deadlocks."""
 
 from __future__ import annotations
 

@@ -151,9 +151,7 @@ class Profile:
     clock_jump_leader_max_ns: int = 5 * S  # a leader's clock may jump as far as it likes
     late_extension_max_ns: int = 1 * S
     calm_after_ns: int = 20 * S  # without an operation that ends well, until one does: no more faults; 0 = they go on
-    liveness_ns: int = (
-        30 * S
-    )  # so long since the last fault, and in a calm, without an operation that ends well: a violation
+    liveness_ns: int = 30 * S  # in such a calm, so long since the last fault, without an operation that ends well
     write_liveness_ns: int = 0  # and without a write that ends well; 0 = is none
 
     def compiled(self) -> dict[str, object]:
