@@ -116,6 +116,7 @@ cdef bint choose(World* w, Client* client, bint reader, Call* call) noexcept nog
         if not w.machines.choose(w.machines.context, call.id, call.client, &row):
             return False
         call.kind = row.kind
+        call.value = call.id    # by which the user knows what was asked, in a replay too
         call.via = VIA_LOG
         if row.kind == OP_GET:
             call.via = VIA_LEASE if random_below(chance, 100) < w.profile.lease_read_percent else VIA_READ_INDEX

@@ -26,6 +26,7 @@ from tenure._proof.monitor cimport monitor_leases, violate
 from tenure._proof.network cimport network_take_fates
 from tenure._proof.raft.types cimport OK
 from tenure._proof.requests cimport requests_serve
+from tenure._proof.user cimport user_machines
 from tenure._proof.world cimport (
     COUNT_CALMS,
     COUNT_EVENTS,
@@ -215,9 +216,10 @@ cdef class Simulator:
 
     cdef World* world
     cdef bint begun
+    cdef object machines
 
     def __cinit__(self, uint64_t seed, dict profile, uint64_t guards_off=0, bint monitoring=True, bint tracing=False,
-                  bint recording=False, tuple replay=None, list script=None):
+                  bint recording=False, tuple replay=None, list script=None, object machines=None):
         cdef ProfileC fields = profile
         if fields.members < 1 or fields.spares < 0 or fields.members + fields.spares > MAX_SIM_MEMBERS:
             raise ValueError(f"members and spares must be 1..{MAX_SIM_MEMBERS} together, one member at least")
@@ -232,6 +234,9 @@ cdef class Simulator:
         self.world.tracing = tracing
         self.world.recording = recording
         self.world.serve = requests_serve
+        if machines is not None:
+            self.machines = machines
+            self.world.machines = user_machines(machines)
         if replay is not None:
             self.take_script(replay[0])
             self.take_record(replay[1], replay[2])
@@ -324,7 +329,7 @@ cdef class Simulator:
             if not w.replaying:
                 clients_begin(w)
             loop(w, until_ns)
-        if w.no_memory:
+        if w.no_memory and (self.machines is None or self.machines.failure is None):
             raise MemoryError
 
     @property

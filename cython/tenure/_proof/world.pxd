@@ -8,7 +8,7 @@ operation, each message of a link, each process. So a decision that is left out 
 nothing else. What is worth leaving out is recorded, if asked for: faults (`Fault`), calls (`Call`) and what befell messages
 (`Fate`). A world that was given such a record draws none of these three.
 
-Layers, lowest first: world, monitor, network, operations, machine, disk, answers, snapshots, host, requests, changes,
+Layers, lowest first: world, monitor, network, operations, machine, user, disk, answers, snapshots, host, requests, changes,
 clients and faults, simulator.
 """
 
@@ -457,7 +457,7 @@ cdef struct Machines:
     void* context           # null = registers
     bint (*create)(void* context, int32_t member) noexcept nogil
     bint (*apply)(void* context, int32_t member, const Entry* entries, size_t count) noexcept nogil
-    bint (*query)(void* context, int32_t member, int64_t operation) noexcept nogil
+    bint (*query)(void* context, int32_t member, int64_t operation, int64_t number) noexcept nogil
     Blob* (*dump)(void* context, int32_t member) noexcept nogil
     bint (*load)(void* context, int32_t member, Blob* data) noexcept nogil
     bint (*choose)(void* context, int64_t operation, int64_t client, Row* row) noexcept nogil
