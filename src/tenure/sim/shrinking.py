@@ -7,7 +7,8 @@
 Delta debugging (Zeller and Hildebrandt, 2002) over the recorded schedule: leave parts of it out, play the rest, keep
 what still fails. A smaller schedule counts only if it fails in the same way: the same invariant, or another one that
 says that a lease was unsafe; a history that cannot be explained; a bound on liveness, and then the calls stay as they
-are, for without calls nobody is kept waiting. Where guards are off, nothing may be found with them. Every step is a replay, so the result is a run that fails.
+are, for without calls nobody is kept waiting. Where guards are off, nothing may be found with them. Every step is a
+replay, so the result is a run that fails.
 """
 
 from __future__ import annotations
