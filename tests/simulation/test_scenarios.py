@@ -17,8 +17,8 @@ from tenure.sim.shrinking import shrink, signature
 from tenure.sim.text import BadScenario, outcome, read_world, render
 
 KEPT = find_files([Path(__file__).parent / "scenarios"])
-# Where reads ask a quorum, or votes are held back, it takes many steps; a bound on liveness keeps every call.
-STUBBORN = {"H14", "H22", "H23", "H26", "H27"}
+# Where the network loses much, or reads ask a quorum, it takes many steps; a bound on liveness keeps every call.
+STUBBORN = {"H03", "H14", "H22", "H23", "H26", "H27"}
 SMALL = 30  # decisions
 STEPS = 2_000
 
@@ -133,6 +133,18 @@ def test_the_command_prints_a_scenario_that_the_runner_plays(
     path.write_text(scenario)
     assert main([str(path)]) == 0
     assert main(["--guards-off", "H20", str(path)]) == 1
+
+
+def test_the_command_takes_a_workload(tmp_path: Path, capsys) -> None:
+    world = ["--profile", "swarm", "--seeds", "1:3", "--operations", "800", "--workload"]
+    assert simulate(["run", *world, "tests.simulation.queue_machine:GOOD"]) == 0
+    assert simulate(["run", *world, "tests.simulation.queue_machine:BATCHED"]) == 1
+    printed = capsys.readouterr().out
+    path = tmp_path / "printed.txt"
+    path.write_text("# seed" + printed.partition("# seed")[2].partition("\nprofile swarm")[0])
+    assert run_file(path).verdict == "FAIL"
+    path.write_text(path.read_text().replace(":BATCHED", ":GOOD"))
+    assert run_file(path).verdict == "PASS"
 
 
 def test_with_its_guard_a_shrunk_run_stays_innocent() -> None:

@@ -160,6 +160,7 @@ cdef struct ProfileC:
     int64_t readers
     int64_t keys
     int64_t epoch_operations
+    int64_t epoch_unknown
     int64_t tick_ns
     int64_t election_ticks
     int64_t heartbeat_ticks
@@ -532,6 +533,9 @@ cdef struct World:
     Vec[Client] clients
     Vec[Row] history
     Vec[Register] hints     # by key: what a client saw last, so that a CAS has a chance
+    int64_t epoch           # of the keys
+    int64_t epoch_asked     # operations in it
+    int64_t epoch_unknown   # writes in it whose outcome nobody knows
     int64_t operations_wanted
     int64_t operations_open
     int64_t finished_ns     # true time of the last operation that ended well

@@ -20,6 +20,7 @@ from tenure.sim.guards import WITH_GUARD_SEEDS, Row, render_row, summary, table
 from tenure.sim.hunting import make_small
 from tenure.sim.profile import PROFILES, Profile, random_profile
 from tenure.sim.simulation import GUARDS, PLANTED, Simulation, SimulationReport
+from tenure.sim.text import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,10 @@ def finish(progress: Progress, coverage: Coverage, first: int, last: int, chosen
 def play(seed: int, profile: Profile, chosen: argparse.Namespace) -> SimulationReport:
     """One seed."""
     off = [name for name in chosen.guards_off.split(",") if name]
-    simulation = Simulation(seed, profile, off, invariants=not chosen.no_invariants, trace=chosen.trace)
+    workload = named(chosen.workload) if chosen.workload else None
+    simulation = Simulation(
+        seed, profile, off, invariants=not chosen.no_invariants, trace=chosen.trace, workload=workload
+    )
     return simulation.run(operations=chosen.operations)
 
 
@@ -124,7 +128,7 @@ def show(report: SimulationReport, chosen: argparse.Namespace) -> None:
     except ValueError as error:
         print(f"not shrunk: {error}")
         return
-    print(failure.scenario())
+    print(failure.scenario(workload=chosen.workload))
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -189,6 +193,7 @@ def add_world(parser: argparse.ArgumentParser, profile: str, operations: int) ->
     parser.add_argument("--guards-off", default="", metavar="H12,...", help=f"of {', '.join([*GUARDS, *PLANTED])}")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=INTEGER", help="change the profile")
     parser.add_argument("--no-invariants", action="store_true", help="let the history alone find what is wrong")
+    parser.add_argument("--workload", default="", metavar="MODULE:NAME", help="a state machine of your own")
     parser.add_argument("--trace", action="store_true", help="print the last events before a violation")
     parser.add_argument("--json", metavar="FILE", help="write what was covered")
     parser.add_argument(

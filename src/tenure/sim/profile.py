@@ -57,6 +57,7 @@ class Profile:
     readers: int = 3  # of the clients: those that only read, by lease, and stay where they are answered
     keys: int = 3  # at a time; after `epoch_operations` operations all clients move to fresh ones
     epoch_operations: int = 600
+    epoch_unknown: int = 20  # and after so many writes a key that nobody knows the outcome of; 0 = does not matter
 
     # the core's configuration
     tick_ns: int = 10 * MS
