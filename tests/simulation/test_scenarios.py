@@ -17,8 +17,8 @@ from tenure.sim.shrinking import shrink, signature
 from tenure.sim.text import BadScenario, outcome, read_world, render
 
 KEPT = find_files([Path(__file__).parent / "scenarios"])
-# Where the network loses much, or reads ask a quorum, it takes many steps; a bound on liveness keeps every call.
-STUBBORN = {"H03", "H14", "H22", "H23", "H26", "H27"}
+# Where the network loses much, or reads ask a quorum, it takes many steps.
+STUBBORN = {"H03", "H14", "H22", "H23", "H27"}
 SMALL = 30  # decisions
 STEPS = 2_000
 

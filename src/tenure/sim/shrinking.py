@@ -6,9 +6,9 @@
 
 Delta debugging (Zeller and Hildebrandt, 2002) over the recorded schedule: leave parts of it out, play the rest, keep
 what still fails. A smaller schedule counts only if it fails in the same way: the same invariant, or another one that
-says that a lease was unsafe; a history that cannot be explained; a bound on liveness, and then the calls stay as they
-are, for without calls nobody is kept waiting. Where guards are off, nothing may be found with them. Every step is a
-replay, so the result is a run that fails.
+says that a lease was unsafe; a history that cannot be explained; a bound on liveness. Where guards are off, nothing may
+be found with them. Without that other side a bound on liveness keeps all calls: where nobody calls, nobody is kept
+waiting. Every step is a replay, so the result is a run that fails.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Shrinking:
     def leave_out(self) -> None:
         """Fewer faults, fates and calls."""
         for name in ("calls", "faults", "fates"):
-            if name == "calls" and self.wanted in _LIVENESS:
+            if name == "calls" and self.wanted in _LIVENESS and not self.guarded:
                 continue
 
             def fails(parts: list[Fault | Call | Fate], name: str = name) -> bool:
