@@ -8,6 +8,7 @@ import pytest
 
 from tenure.sim.profile import MS, PROFILES, S, random_profile
 from tenure.sim.schedule import Fault
+from tenure.sim.shrinking import shrink, signature
 from tenure.sim.simulation import InvariantViolation, Simulation
 
 NO_PROGRESS = "no operation ended well for too long"
@@ -49,3 +50,13 @@ def test_a_majority_that_stays_down_is_found_and_one_that_returns_is_not(down_ms
     ]
     report = Simulation(1, PROFILES["calm"], faults=faults).run(until_ns=80 * S)
     assert [str(one).partition(": ")[2].partition(" (")[0] for one in report.violations] == [NO_PROGRESS] * found
+
+
+def test_a_planted_deadlock_is_made_small() -> None:
+    """Of three members and three spares; nothing may name a member that is gone."""
+    report = Simulation(DEADLOCKED, random_profile(DEADLOCKED), {"lost-wakeup"}, record=True).run(operations=5_000)
+    whole = report.schedule
+    small = shrink(whole, max_runs=400)
+    assert signature(Simulation.replay(small).run()) == NO_PROGRESS
+    assert not signature(Simulation.replay(dataclasses.replace(small, guards_off=())).run())
+    assert small.size < whole.size / 3

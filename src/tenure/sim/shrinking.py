@@ -109,6 +109,8 @@ class Shrinking:
         if self.exhausted:
             raise Exhausted
         self.runs += 1
+        if beyond(schedule):
+            return False
         report = Simulation.replay(schedule).run()
         found = signature(report)
         if found != self.wanted:
@@ -194,6 +196,15 @@ class Shrinking:
                 ):
                     break
                 fault = shorter
+
+
+def beyond(schedule: Schedule) -> bool:
+    """Somebody is spoken of who is not in this world any more."""
+    count = schedule.profile.members + schedule.profile.spares
+    named = [max(fault.member, fault.other) for fault in schedule.faults]
+    named += [call.target for call in schedule.calls]
+    named += [max(fate.from_, fate.to) for fate in schedule.fates]
+    return max(named, default=0) > count
 
 
 def cut(schedule: Schedule, report: SimulationReport) -> Schedule:
