@@ -1,7 +1,8 @@
 """A client calls, waits for the answer or for its patience to end, thinks, and calls again.
 
-Keys come in epochs: after `epoch_operations` operations all clients move to fresh keys, so that each key's history stays
-short enough for the checker however long the run is. Values written are the number of their operation, hence unique.
+Keys come in epochs: after `epoch_operations` operations, or `epoch_unknown` writes a key that nobody knows the outcome of, all
+clients move to fresh keys, so that the checker comes to an end on each key's history however long the run is. Values written
+are the number of their operation, hence unique.
 
 A write that nobody answered may be tried again, anywhere, in the same session, until it is answered well or the client has
 tried often enough: then nobody knows. A refusal says something of that attempt alone.
@@ -82,7 +83,12 @@ cdef Register* hint_of(World* w, int64_t key) noexcept nogil:
 cdef void choose_operation(World* w, uint64_t* chance, Call* call, bint reader) noexcept nogil:
     cdef int64_t draw
     cdef Register* hint
-    call.key = (call.id - 1) // w.profile.epoch_operations * w.profile.keys + random_below(chance, w.profile.keys)
+    if (w.epoch_asked >= w.profile.epoch_operations
+            or (w.profile.epoch_unknown > 0 and w.epoch_unknown >= w.profile.epoch_unknown * w.profile.keys)):
+        w.epoch += 1
+        w.epoch_asked = w.epoch_unknown = 0
+    w.epoch_asked += 1
+    call.key = w.epoch * w.profile.keys + random_below(chance, w.profile.keys)
     call.via = VIA_LOG
     if reader or random_below(chance, 100) < w.profile.read_percent:
         call.kind = OP_GET
@@ -116,6 +122,7 @@ cdef bint choose(World* w, Client* client, bint reader, Call* call) noexcept nog
         if not w.machines.choose(w.machines.context, call.id, call.client, &row):
             return False
         call.kind = row.kind
+        call.value = call.id    # by which the user knows what was asked, in a replay too
         call.via = VIA_LOG
         if row.kind == OP_GET:
             call.via = VIA_LEASE if random_below(chance, 100) < w.profile.lease_read_percent else VIA_READ_INDEX

@@ -3,6 +3,9 @@ where leases are at stake. A decision is a `Fault` with nothing left open; in a 
 
 A clock that jumps forward breaks the bound on rates that leases rest on, unless it is a leader's, or the jump stays within
 what the rates leave of the bound: `clock_jump_max_ns`, once in a promise's time.
+
+Faults can follow so close upon each other that no election ever ends. After `calm_after_ns` without an operation that ended
+well they pause, and messages are left alone too, until one does: what a cluster must achieve is judged in that calm.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -62,7 +65,7 @@ cdef void fault_event(World* w, Event* event) noexcept nogil:
     memset(&fault, 0, sizeof(fault))
     fault.at_ns = fault.from_ns = w.now_ns
     fault.kind = <int32_t>event.a
-    if decide(w, &fault):
+    if not w.calm and decide(w, &fault):
         if w.recording and not w.faults.push(fault):
             w.no_memory = True
         harm_do(w, &fault)

@@ -129,6 +129,7 @@ cdef void jump(World* w, Member* m, int64_t by_ns) noexcept nogil:
 cdef void harm_do(World* w, const Fault* fault) noexcept nogil:
     cdef Member* m = &w.members[fault.member]
     cdef Event* event
+    w.harmed_ns = w.now_ns
     world_trace(w, TRACE_FAULT, m, fault.kind, 0)
     if fault.kind == FAULT_PARTITION:
         count(w, COUNT_PARTITIONS)

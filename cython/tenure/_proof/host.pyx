@@ -104,6 +104,7 @@ from tenure._proof.world cimport (
     INPUT_STOP,
     INPUT_TICK,
     INPUT_TRANSFER,
+    PLANTED_LOST_WAKEUP,
     STATUS_FAIL,
     TRACE_APPLIED,
     TRACE_CRASH,
@@ -437,6 +438,9 @@ cdef void synced(World* w, Member* m, uint64_t number) noexcept nogil:
     cdef size_t i, done
     if m.disk_fails:
         fail_disk(w, m)
+        return
+    if (not guard_on(w.guards_off, PLANTED_LOST_WAKEUP) and m.writes.size
+            and w.now_ns - m.writes.data[0].queued_ns > w.profile.stall_limit_ns):
         return
     done = disk_synced(w, m, number)
     for i in range(done):

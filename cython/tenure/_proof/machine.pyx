@@ -123,7 +123,7 @@ cdef int64_t machine_apply(World* w, Member* m, const Entry* entry) noexcept nog
 cdef int64_t machine_read(World* w, Member* m, int64_t operation) noexcept nogil:
     cdef int64_t key = w.history.data[operation - 1].key
     if w.machines.context != NULL:
-        if not w.machines.query(w.machines.context, m.at, operation):
+        if not w.machines.query(w.machines.context, m.at, operation, w.history.data[operation - 1].value):
             w.stopped = True
         return operation
     if <size_t>key < m.registers.size and m.registers.data[key].present:

@@ -77,7 +77,10 @@ cdef bint recorded_fate(World* w, int32_t from_, int32_t to, const Message* mess
 
 
 cdef bint drawn_fate(World* w, int32_t from_, int32_t to, const Message* message, uint64_t* chance, Fate* fate) noexcept nogil:
-    cdef bint held = random_hit(chance, w.profile.hold_ppm)
+    cdef bint held
+    if w.calm:
+        return False
+    held = random_hit(chance, w.profile.hold_ppm)
     fate.held_ns = random_below(chance, w.profile.hold_max_ns)
     if random_hit(chance, w.profile.drop_ppm):
         fate.what += FATE_DROPPED

@@ -82,4 +82,5 @@ cdef bint operation_finish(World* w, int32_t client, int64_t operation, uint8_t 
         count(w, COUNT_FAILED)
     else:
         count(w, COUNT_UNKNOWN)
+        w.epoch_unknown += row.kind != OP_GET
     return True

@@ -26,7 +26,9 @@ from tenure._proof.monitor cimport monitor_leases, violate
 from tenure._proof.network cimport network_take_fates
 from tenure._proof.raft.types cimport OK
 from tenure._proof.requests cimport requests_serve
+from tenure._proof.user cimport user_machines
 from tenure._proof.world cimport (
+    COUNT_CALMS,
     COUNT_EVENTS,
     COUNT_MESSAGES,
     EV_CALL,
@@ -76,10 +78,12 @@ from tenure._proof.world cimport (
     clock_now,
     count,
     message_free,
+    world_calm,
     world_free,
     world_new,
     world_pop,
     world_schedule,
+    world_stuck,
 )
 
 COUNTERS = (
@@ -89,7 +93,7 @@ COUNTERS = (
     "disk_stalls", "apply_stalls", "clock_faults", "transfers", "transfers_done", "transfers_aborted", "step_downs",
     "forgets", "late_extensions", "late_extensions_refused", "committed", "rate_alarms",
     "disk_failures", "disk_step_downs", "clock_jumps", "retries", "duplicates_refused", "snapshots", "snapshots_installed",
-    "late_timeout_now", "changes",
+    "late_timeout_now", "changes", "calms",
 )
 VIOLATIONS = {
     1: "two members hold a valid lease",
@@ -164,11 +168,14 @@ cdef void loop(World* w, int64_t until_ns) noexcept nogil:
         world_pop(w, &event)
         w.now_ns = event.at_ns
         count(w, COUNT_EVENTS)
+        if world_calm(w) != w.calm:
+            w.calm = not w.calm
+            w.counters[<int>COUNT_CALMS] += w.calm
         handle(w, &event)
         message_free(event.message)
         bury_failed(w)
         monitor_leases(w)
-        if w.now_ns - w.finished_ns > w.profile.liveness_ns:
+        if world_stuck(w):
             violate(w, VIOLATION_LIVENESS, NULL, 0, <uint64_t>w.finished_ns, 0)
             return
         if w.profile.write_liveness_ns and w.now_ns - w.written_ns > w.profile.write_liveness_ns:
@@ -209,9 +216,10 @@ cdef class Simulator:
 
     cdef World* world
     cdef bint begun
+    cdef object machines
 
     def __cinit__(self, uint64_t seed, dict profile, uint64_t guards_off=0, bint monitoring=True, bint tracing=False,
-                  bint recording=False, tuple replay=None, list script=None):
+                  bint recording=False, tuple replay=None, list script=None, object machines=None):
         cdef ProfileC fields = profile
         if fields.members < 1 or fields.spares < 0 or fields.members + fields.spares > MAX_SIM_MEMBERS:
             raise ValueError(f"members and spares must be 1..{MAX_SIM_MEMBERS} together, one member at least")
@@ -226,6 +234,9 @@ cdef class Simulator:
         self.world.tracing = tracing
         self.world.recording = recording
         self.world.serve = requests_serve
+        if machines is not None:
+            self.machines = machines
+            self.world.machines = user_machines(machines)
         if replay is not None:
             self.take_script(replay[0])
             self.take_record(replay[1], replay[2])
@@ -318,7 +329,7 @@ cdef class Simulator:
             if not w.replaying:
                 clients_begin(w)
             loop(w, until_ns)
-        if w.no_memory:
+        if w.no_memory and (self.machines is None or self.machines.failure is None):
             raise MemoryError
 
     @property

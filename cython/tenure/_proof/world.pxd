@@ -8,7 +8,7 @@ operation, each message of a link, each process. So a decision that is left out 
 nothing else. What is worth leaving out is recorded, if asked for: faults (`Fault`), calls (`Call`) and what befell messages
 (`Fate`). A world that was given such a record draws none of these three.
 
-Layers, lowest first: world, monitor, network, operations, machine, disk, answers, snapshots, host, requests, changes,
+Layers, lowest first: world, monitor, network, operations, machine, user, disk, answers, snapshots, host, requests, changes,
 clients and faults, simulator.
 """
 
@@ -129,7 +129,8 @@ cdef enum CounterKind:
     COUNT_SNAPSHOTS_INSTALLED = 41
     COUNT_LATE_TIMEOUT_NOW = 42     # of a lower term than its receiver's
     COUNT_CHANGES = 43              # of the membership, applied by whoever is first
-    COUNT_KINDS = 44
+    COUNT_CALMS = 44                # no operation had ended well for so long that the faults paused
+    COUNT_KINDS = 45
 
 cdef enum OperationKind:
     # numbered as the checker of linearizability numbers them
@@ -159,6 +160,7 @@ cdef struct ProfileC:
     int64_t readers
     int64_t keys
     int64_t epoch_operations
+    int64_t epoch_unknown
     int64_t tick_ns
     int64_t election_ticks
     int64_t heartbeat_ticks
@@ -224,6 +226,7 @@ cdef struct ProfileC:
     int64_t pause_isolates_percent
     int64_t transfer_cut_percent
     int64_t late_extension_max_ns
+    int64_t calm_after_ns
     int64_t liveness_ns
     int64_t write_liveness_ns
 
@@ -455,7 +458,7 @@ cdef struct Machines:
     void* context           # null = registers
     bint (*create)(void* context, int32_t member) noexcept nogil
     bint (*apply)(void* context, int32_t member, const Entry* entries, size_t count) noexcept nogil
-    bint (*query)(void* context, int32_t member, int64_t operation) noexcept nogil
+    bint (*query)(void* context, int32_t member, int64_t operation, int64_t number) noexcept nogil
     Blob* (*dump)(void* context, int32_t member) noexcept nogil
     bint (*load)(void* context, int32_t member, Blob* data) noexcept nogil
     bint (*choose)(void* context, int64_t operation, int64_t client, Row* row) noexcept nogil
@@ -530,10 +533,15 @@ cdef struct World:
     Vec[Client] clients
     Vec[Row] history
     Vec[Register] hints     # by key: what a client saw last, so that a CAS has a chance
+    int64_t epoch           # of the keys
+    int64_t epoch_asked     # operations in it
+    int64_t epoch_unknown   # writes in it whose outcome nobody knows
     int64_t operations_wanted
     int64_t operations_open
     int64_t finished_ns     # true time of the last operation that ended well
     int64_t written_ns      # and of the last one that wrote
+    int64_t harmed_ns       # true time of the last fault
+    bint calm               # see world_calm
     uint64_t next_read_id
     # monitor
     bint monitoring
@@ -561,6 +569,11 @@ cdef struct World:
     bint tracing
     Vec[Trace] trace                # a ring
     uint64_t traced
+
+
+cdef enum:
+    # In the place of a guard: not a guard of anything, but a host's bug that nothing except the bound on liveness can find.
+    PLANTED_LOST_WAKEUP = 40        # nobody is told of the end of a sync that stalled
 
 
 cdef inline uint64_t random_next(uint64_t* stream) noexcept nogil:
@@ -634,6 +647,17 @@ cdef inline void clock_change(World* w, Member* m, int64_t rate_ppm, bint frozen
 
 cdef inline void count(World* w, int kind) noexcept nogil:
     w.counters[kind] += 1
+
+
+cdef inline bint world_calm(const World* w) noexcept nogil:
+    """Nothing has ended well for so long that the world is left alone until something does."""
+    return w.profile.calm_after_ns > 0 and w.now_ns - w.finished_ns > w.profile.calm_after_ns
+
+
+cdef inline bint world_stuck(const World* w) noexcept nogil:
+    """And nothing has since, although nobody did any harm for `liveness_ns`."""
+    return (w.now_ns - w.finished_ns > w.profile.calm_after_ns + w.profile.liveness_ns
+            and w.now_ns - w.harmed_ns > w.profile.liveness_ns)
 
 
 cdef World* world_new(const ProfileC* profile, uint64_t seed, uint64_t guards_off) noexcept nogil

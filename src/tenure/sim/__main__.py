@@ -1,7 +1,8 @@
 """`python -m tenure.sim [run | long | guards] ...`: the simulator from a shell.
 
-`run` and `long` play seed after seed, with a line of progress, and say what they covered in the end; `run` is what is
-meant when no command is given. `--profile random` draws another world for every seed. `guards` prints the guard table.
+`run` and `long` play seed after seed, with a line of progress, and say what they covered in the end; a seed that fails
+is made small and printed as a scenario. `run` is what is meant when no command is given. `--profile random` draws
+another world for every seed. `guards` prints the guard table.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from tenure.sim.coverage import TARGETS, Coverage
 from tenure.sim.guards import WITH_GUARD_SEEDS, Row, render_row, summary, table
+from tenure.sim.hunting import make_small
 from tenure.sim.profile import PROFILES, Profile, random_profile
-from tenure.sim.simulation import GUARDS, Simulation, SimulationReport
+from tenure.sim.simulation import GUARDS, PLANTED, Simulation, SimulationReport
+from tenure.sim.text import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,8 +111,24 @@ def finish(progress: Progress, coverage: Coverage, first: int, last: int, chosen
 def play(seed: int, profile: Profile, chosen: argparse.Namespace) -> SimulationReport:
     """One seed."""
     off = [name for name in chosen.guards_off.split(",") if name]
-    simulation = Simulation(seed, profile, off, invariants=not chosen.no_invariants, trace=chosen.trace)
+    workload = named(chosen.workload) if chosen.workload else None
+    simulation = Simulation(
+        seed, profile, off, invariants=not chosen.no_invariants, trace=chosen.trace, workload=workload
+    )
     return simulation.run(operations=chosen.operations)
+
+
+def show(report: SimulationReport, chosen: argparse.Namespace) -> None:
+    """What was found, and the scenario that is left of it."""
+    print(report.explain(), flush=True)
+    if not chosen.shrink_seconds or not report.violations:
+        return
+    try:
+        failure = make_small(report, chosen.operations, max_seconds=chosen.shrink_seconds)
+    except ValueError as error:
+        print(f"not shrunk: {error}")
+        return
+    print(failure.scenario(workload=chosen.workload))
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -122,7 +141,7 @@ def run(chosen: argparse.Namespace) -> int:
         coverage.add(report)
         progress.show(seed, coverage)
         if not report.ok:
-            print(report.explain())
+            show(report, chosen)
             if not chosen.keep_going:
                 break
     finish(progress, coverage, chosen.seeds.start, seed, chosen)
@@ -139,7 +158,7 @@ def long(chosen: argparse.Namespace) -> int:
         coverage.add(report)
         progress.show(seed, coverage)
         if not report.ok:
-            print(report.explain())
+            show(report, chosen)
         lacking = coverage.lacking()
         if not report.ok or not lacking or progress.seconds > chosen.max_seconds:
             break
@@ -153,11 +172,11 @@ def long(chosen: argparse.Namespace) -> int:
 def guards(chosen: argparse.Namespace) -> int:
     """The guard table, row by row as it is judged."""
 
-    def show(row: Row) -> None:
+    def show_row(row: Row) -> None:
         print(render_row(row), flush=True)
 
     try:
-        rows = table([name for name in chosen.only.split(",") if name], seeds=chosen.seeds, on_row=show)
+        rows = table([name for name in chosen.only.split(",") if name], seeds=chosen.seeds, on_row=show_row)
     except ValueError as wrong:
         raise SystemExit(str(wrong)) from None
     print(summary(rows))
@@ -171,11 +190,15 @@ def add_world(parser: argparse.ArgumentParser, profile: str, operations: int) ->
     """The options of every command that plays seeds."""
     parser.add_argument("--profile", choices=[*sorted(PROFILES), RANDOM], default=profile)
     parser.add_argument("--operations", type=int, default=operations, help="of the clients, for each seed")
-    parser.add_argument("--guards-off", default="", metavar="H12,...", help=f"of {', '.join(GUARDS)}")
+    parser.add_argument("--guards-off", default="", metavar="H12,...", help=f"of {', '.join([*GUARDS, *PLANTED])}")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=INTEGER", help="change the profile")
     parser.add_argument("--no-invariants", action="store_true", help="let the history alone find what is wrong")
+    parser.add_argument("--workload", default="", metavar="MODULE:NAME", help="a state machine of your own")
     parser.add_argument("--trace", action="store_true", help="print the last events before a violation")
     parser.add_argument("--json", metavar="FILE", help="write what was covered")
+    parser.add_argument(
+        "--shrink-seconds", type=float, default=20.0, help="for making a failing run small; 0 = leave it as it is"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -42,6 +42,7 @@ MARKS: dict[str, str] = {
     "writes tried again": "retries",
     "retried writes that had taken effect": "duplicates_refused",
     "outcomes that nobody knows": "unknown",
+    "calms after a while without progress": "calms",
 }
 TARGETS: dict[str, int] = {
     "operations": 10_000_000,

@@ -207,6 +207,11 @@ def table(
     return rows
 
 
+def after(seeds: int) -> str:
+    """How many it took: they are tried from 1 on."""
+    return "in the first seed" if seeds == 1 else f"after {seeds} seeds"
+
+
 def render_row(row: Row) -> str:
     """A few lines for people."""
     lines = [f"{row.id}  {row.hazard}"]
@@ -217,8 +222,8 @@ def render_row(row: Row) -> str:
         reads = f", {row.lease_reads_with} lease reads" if row.lease_reads_with else ""
         lines.append(f"     with     {found} in {row.runs_with} seeds{reads}")
     if row.runs_with:
-        broken = f"{row.breaks}, seed {row.seed}" if row.seed else "NOTHING FOUND"
-        history = f"; by the history alone, seed {row.history_seed}" if row.history_seed else ""
+        broken = f"{row.breaks}, {after(row.seed)}" if row.seed else "NOTHING FOUND"
+        history = f"; by the history alone {after(row.history_seed)}" if row.history_seed else ""
         if row.history_wanted and not row.history_seed:
             history = "; NOTHING FOUND by the history alone"
         lines.append(f"     without  {broken}{history}")

@@ -57,6 +57,7 @@ class Profile:
     readers: int = 3  # of the clients: those that only read, by lease, and stay where they are answered
     keys: int = 3  # at a time; after `epoch_operations` operations all clients move to fresh ones
     epoch_operations: int = 600
+    epoch_unknown: int = 20  # and after so many writes a key that nobody knows the outcome of; 0 = does not matter
 
     # the core's configuration
     tick_ns: int = 10 * MS
@@ -150,7 +151,8 @@ class Profile:
     clock_jump_max_ns: int = 0  # what the rates must leave of their bound: D (1 - (1-r)(1+x) / ((1+r)(1-x))), x = rate
     clock_jump_leader_max_ns: int = 5 * S  # a leader's clock may jump as far as it likes
     late_extension_max_ns: int = 1 * S
-    liveness_ns: int = 120 * S  # so long without an operation that ends well is a violation
+    calm_after_ns: int = 20 * S  # without an operation that ends well, until one does: no more faults; 0 = they go on
+    liveness_ns: int = 30 * S  # in such a calm, so long since the last fault, without an operation that ends well
     write_liveness_ns: int = 0  # and without a write that ends well; 0 = is none
 
     def compiled(self) -> dict[str, object]:

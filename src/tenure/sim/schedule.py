@@ -21,6 +21,8 @@ from tenure.sim.profile import FAULTS, MS, Profile
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tenure.sim.machines import Workload
+
 __all__ = ["ABSENT", "START_NS", "Call", "Fate", "Fault", "Schedule"]
 
 START_NS = 1_000_000_000
@@ -209,6 +211,7 @@ class Schedule:
     faults: tuple[Fault, ...] = ()
     calls: tuple[Call, ...] = ()
     fates: tuple[Fate, ...] = ()
+    workload: Workload | None = None  # not part of what is dumped
 
     def compiled(self) -> tuple[list[Record], list[Record], list[Record]]:
         """As the compiled simulator takes it."""
@@ -221,7 +224,9 @@ class Schedule:
 
     def dump(self) -> str:
         """JSON, for `load`."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        fields = dataclasses.asdict(dataclasses.replace(self, workload=None))
+        del fields["workload"]
+        return json.dumps(fields, indent=1)
 
     @classmethod
     def load(cls, text: str) -> Schedule:
@@ -244,7 +249,14 @@ class Schedule:
         timed.sort(key=lambda one: one.at_ns)
         head = f"{self.profile.members} members, {milliseconds(self.end_ns - START_NS)}, seed {self.seed}"
         off = f", without {', '.join(self.guards_off)}" if self.guards_off else ""
-        return "\n".join([head + off, *map(str, timed)])
+        return "\n".join([head + off, *map(self._line, timed)])
+
+    def _line(self, one: Fault | Call | Fate) -> str:
+        if self.workload is None or not isinstance(one, Call):
+            return str(one)
+        asked = self.workload.request(self.seed, one.id)
+        who = f"{milliseconds(one.at_ns - START_NS)}: client {one.client} asks member {one.target}"
+        return f"{who}: {asked}" + (f" by {one.via}" if one.kind == "get" else "")
 
 
 def _all(decisions: Iterable[Fault | Call | Fate]) -> list[Record]:

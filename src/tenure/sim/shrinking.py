@@ -6,8 +6,9 @@
 
 Delta debugging (Zeller and Hildebrandt, 2002) over the recorded schedule: leave parts of it out, play the rest, keep
 what still fails. A smaller schedule counts only if it fails in the same way: the same invariant, or another one that
-says that a lease was unsafe; a history that cannot be explained; a bound on liveness, and then the calls stay as they
-are, for without calls nobody is kept waiting. Every step is a replay, so the result is a run that fails.
+says that a lease was unsafe; a history that cannot be explained; a bound on liveness. Where guards are off, nothing may
+be found with them. Without that other side a bound on liveness keeps all calls: where nobody calls, nobody is kept
+waiting. Every step is a replay, so the result is a run that fails.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from tenure.sim.machines import UNDECIDED, UNEXPLAINED
 from tenure.sim.profile import MS, US, Profile
 from tenure.sim.schedule import START_NS, Call, Fate, Fault, Schedule
-from tenure.sim.simulation import InvariantViolation, Simulation, SimulationReport, StaleHistory
+from tenure.sim.simulation import Simulation, SimulationReport, StaleHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +60,7 @@ def signature(report: SimulationReport) -> str:
     """How a run failed, as far as a smaller one has to fail alike; empty when it did not."""
     for found in report.violations:
         if isinstance(found, StaleHistory):
-            return "the history is not linearizable"
+            return UNEXPLAINED
         return LEASE_SAFETY if found.what in _UNSAFE else found.what
     return ""
 
@@ -94,6 +96,7 @@ class Shrinking:
     max_runs: int
     deadline: float
     runs: int = 0
+    guarded: bool = False  # with its guards nothing is found, which must remain so
     on_progress: Callable[[Shrinking], None] | None = field(default=None, repr=False)
 
     @property
@@ -106,8 +109,15 @@ class Shrinking:
         if self.exhausted:
             raise Exhausted
         self.runs += 1
+        if beyond(schedule):
+            return False
         report = Simulation.replay(schedule).run()
-        if signature(report) != self.wanted:
+        found = signature(report)
+        if found != self.wanted:
+            if self.wanted != UNDECIDED or found != UNEXPLAINED:
+                return False
+            self.wanted = found  # smaller, so that the checker came to an end
+        if self.guarded and signature(Simulation.replay(dataclasses.replace(schedule, guards_off=())).run()):
             return False
         self.smallest = cut(schedule, report)
         if self.on_progress is not None:
@@ -117,7 +127,7 @@ class Shrinking:
     def leave_out(self) -> None:
         """Fewer faults, fates and calls."""
         for name in ("calls", "faults", "fates"):
-            if name == "calls" and self.wanted in _LIVENESS:
+            if name == "calls" and self.wanted in _LIVENESS and not self.guarded:
                 continue
 
             def fails(parts: list[Fault | Call | Fate], name: str = name) -> bool:
@@ -125,6 +135,22 @@ class Shrinking:
 
             # An attempt that fails may end earlier, so that what is left is judged anew each time.
             minimize(getattr(self.smallest, name), fails)
+
+    def ordinary(self) -> None:
+        """A world as others are, but for what matters: first without all that a replay does not ask for."""
+        usual = Profile()
+        differ = [
+            field.name
+            for field in dataclasses.fields(Profile)
+            if field.name != "members" and getattr(self.smallest.profile, field.name) != getattr(usual, field.name)
+        ]
+        drawn = [
+            name for name in differ if name.endswith(("_every_ns", "_percent", "_ppm")) and name != "clock_rate_max_ppm"
+        ]
+        for names in ([drawn] if drawn else []) + [[name] for name in differ]:
+            profile = dataclasses.replace(self.smallest.profile, **{name: getattr(usual, name) for name in names})
+            if profile != self.smallest.profile:
+                self.attempt(dataclasses.replace(self.smallest, profile=profile))
 
     def simplify(self) -> None:
         """Less left to chance."""
@@ -139,6 +165,18 @@ class Shrinking:
         while member >= 1 and self.smallest.profile.members > 1:
             self.attempt(without_member(self.smallest, member))
             member -= 1
+
+    def plain_faults(self) -> None:
+        """Nothing survives a crash, and the machine is not booted anew."""
+        for number in range(len(self.smallest.faults)):
+            for changes in ({"value": 0}, {"reading_ns": 0, "rate_ppm": 0}):
+                faults = self.smallest.faults
+                if number >= len(faults) or faults[number].kind != "crash":
+                    break
+                plain = dataclasses.replace(faults[number], **changes)  # type: ignore[arg-type]
+                if plain != faults[number]:
+                    changed = (*faults[:number], plain, *faults[number + 1 :])
+                    self.attempt(dataclasses.replace(self.smallest, faults=changed))
 
     def shorten(self) -> None:
         """Less time between decisions, and shorter faults."""
@@ -160,10 +198,19 @@ class Shrinking:
                 fault = shorter
 
 
+def beyond(schedule: Schedule) -> bool:
+    """Somebody is spoken of who is not in this world any more."""
+    count = schedule.profile.members + schedule.profile.spares
+    named = [max(fault.member, fault.other) for fault in schedule.faults]
+    named += [call.target for call in schedule.calls]
+    named += [max(fate.from_, fate.to) for fate in schedule.fates]
+    return max(named, default=0) > count
+
+
 def cut(schedule: Schedule, report: SimulationReport) -> Schedule:
     """Without what comes after the failure."""
     end_ns = report.simulated_ns
-    if any(isinstance(found, StaleHistory) for found in report.violations):
+    if signature(report) in (UNDECIDED, UNEXPLAINED):
         return dataclasses.replace(schedule, end_ns=max(schedule.end_ns, end_ns))
     return dataclasses.replace(
         schedule,
@@ -243,6 +290,8 @@ def shrink(
     if not wanted:
         raise ValueError("a schedule that does not fail cannot be shrunk")
     search = Shrinking(cut(schedule, report), wanted, max_runs, time.monotonic() + max_seconds, on_progress=on_progress)
+    if schedule.guards_off:
+        search.guarded = not signature(Simulation.replay(dataclasses.replace(schedule, guards_off=())).run())
     before = None
     with contextlib.suppress(Exhausted):
         while measure(search.smallest) != before:
@@ -251,14 +300,11 @@ def shrink(
             search.leave_out()
             search.fewer_members()
             search.shorten()
+        search.plain_faults()
+        search.ordinary()
     return search.smallest
 
 
 def measure(schedule: Schedule) -> tuple[int, int, int, Profile]:
     """What a round of shrinking tries to make less of."""
     return schedule.size, schedule.profile.members, schedule.end_ns // MS, schedule.profile
-
-
-def found_in(report: SimulationReport) -> InvariantViolation | StaleHistory | None:
-    """What a failing run was stopped by."""
-    return report.violations[0] if report.violations else None

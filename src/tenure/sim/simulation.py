@@ -3,6 +3,8 @@
     report = Simulation(seed=7, profile=PROFILES["swarm"]).run(operations=20_000)
     assert report.ok, report.explain()
 
+With a `workload` the members run the user's own state machine, not the built-in registers (`tenure.sim.machines`).
+
 `run` plays the world in compiled code without the GIL, checks the invariants after every event, and has the history
 judged by the checker of linearizability. One thread at a time may use a Simulation; any number may run side by side.
 """
@@ -15,11 +17,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tenure._proof.simulator import Simulator
 from tenure.sim.history import Operation, OpName, StatusName, Value
+from tenure.sim.machines import Bridge, MachineViolation
 from tenure.sim.schedule import Call, Fate, Fault, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tenure.sim.machines import Workload
     from tenure.sim.profile import Profile
 
 __all__ = ["GUARDS", "InvariantViolation", "Simulation", "SimulationReport", "StaleHistory"]
@@ -50,6 +54,10 @@ GUARDS: dict[str, int] = {
     "H26": 26,
     "H27": 27,
 }
+
+# Not a guard, but a host's bug to be found by the bound on liveness alone: to see that the bound is in force.
+PLANTED: dict[str, int] = {"lost-wakeup": 40}
+_SWITCHES = {**GUARDS, **PLANTED}
 
 FOR_EVER_NS = 1 << 62
 
@@ -83,6 +91,9 @@ class StaleHistory:
         return f"the history of key {self.key} is not linearizable; stuck at {self.operation}"
 
 
+Finding: TypeAlias = InvariantViolation | StaleHistory | MachineViolation
+
+
 def _operation(row: Row) -> Operation:
     client, op, key, value, expected, out, call_ns, ret_ns, status, _, _ = row
     answered = status == "ok"
@@ -108,7 +119,7 @@ class SimulationReport:
     """What a run found. `history` is made on demand, it may be long."""
 
     seed: int
-    violations: tuple[InvariantViolation | StaleHistory, ...]
+    violations: tuple[Finding, ...]
     undecided_keys: tuple[int, ...]
     counters: dict[str, int]
     simulated_ns: int
@@ -163,14 +174,16 @@ class Simulation:
         trace: bool = False,
         record: bool = False,
         faults: Sequence[Fault] | None = None,
+        workload: Workload | None = None,
     ) -> None:
         self._begin(
             Schedule(
                 seed=seed,
-                profile=profile,
+                profile=profile if workload is None else workload.world(profile),
                 guards_off=tuple(sorted(set(guards_off))),
                 invariants=invariants,
                 end_ns=0,
+                workload=workload,
             ),
             trace,
             record,
@@ -193,16 +206,25 @@ class Simulation:
         script: list[dict[str, int]] | None,
         replay: tuple[list[dict[str, int]], list[dict[str, int]], list[dict[str, int]]] | None,
     ) -> None:
-        unknown = set(world.guards_off) - set(GUARDS)
+        unknown = set(world.guards_off) - set(_SWITCHES)
         if unknown:
             raise ValueError(f"no such guards: {', '.join(sorted(unknown))}")
         self.seed = world.seed
         self._world = world
         self._traced = trace
         self._is_replay = replay is not None
-        bits = sum(1 << GUARDS[name] for name in world.guards_off)
+        bits = sum(1 << _SWITCHES[name] for name in world.guards_off)
+        self._bridge = None if world.workload is None else Bridge(world.workload, world.seed)
         self._simulator = Simulator(
-            world.seed, world.profile.compiled(), bits, world.invariants, trace, record, replay=replay, script=script
+            world.seed,
+            world.profile.compiled(),
+            bits,
+            world.invariants,
+            trace,
+            record,
+            replay=replay,
+            script=script,
+            machines=self._bridge,
         )
 
     def run(self, *, operations: int | None = None, until_ns: int | None = None) -> SimulationReport:
@@ -213,14 +235,8 @@ class Simulation:
             raise ValueError("say how many operations, or until when")
         simulator = self._simulator
         simulator.run(FOR_EVER_NS if operations is None else operations, FOR_EVER_NS if until_ns is None else until_ns)
-        violations: list[InvariantViolation | StaleHistory] = [
-            InvariantViolation(*found) for found in simulator.violations()
-        ]
-        verdict, key, operation, _, undecided = simulator.check()
-        if verdict == 1:
-            violations.append(StaleHistory(key, _operation(simulator.history()[operation])))
-        elif verdict < 0:
-            raise RuntimeError(f"the checker refused the history: {verdict}, operation {operation}")
+        violations: list[Finding] = [InvariantViolation(*found) for found in simulator.violations()]
+        undecided = self._judge_history(violations) if self._bridge is None else self._judge_machines(violations)
         return SimulationReport(
             seed=self.seed,
             violations=tuple(violations),
@@ -232,3 +248,16 @@ class Simulation:
             _world=self._world,
             _simulator=simulator,
         )
+
+    def _judge_history(self, violations: list[Finding]) -> list[int]:
+        verdict, key, operation, _, undecided = self._simulator.check()
+        if verdict == 1:
+            violations.append(StaleHistory(key, _operation(self._simulator.history()[operation])))
+        elif verdict < 0:
+            raise RuntimeError(f"the checker refused the history: {verdict}, operation {operation}")
+        return undecided
+
+    def _judge_machines(self, violations: list[Finding]) -> list[int]:
+        assert self._bridge is not None
+        violations.extend(self._bridge.judge(self._simulator.history(), self._simulator.now_ns))
+        return []
