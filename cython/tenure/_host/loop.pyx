@@ -102,7 +102,7 @@ from tenure._host.redis_front cimport (
 from tenure._host.redis_ops cimport data_refuse
 from tenure._host.redis_types cimport REDIS_TOKEN_TAG
 from tenure._host.roster cimport DATA_ROSTER
-from tenure._host.snapshots cimport snapshots_done, snapshots_request, snapshots_step
+from tenure._host.snapshots cimport snapshots_done, snapshots_request, snapshots_step, snapshots_tick
 from tenure._host.snapshotter cimport (
     JOB_WRITE,
     SnapshotJob,
@@ -395,6 +395,7 @@ cdef void tick(Host* host, int64_t count, int64_t monotonic_ns) noexcept nogil:
             for _n in range(count):
                 member_tick(host.members.data[i], now_ns, monotonic_ns, host.config.stall_limit_ns)
             transfer_tick(host.members.data[i], now_ns, monotonic_ns)
+            snapshots_tick(host.members.data[i], monotonic_ns)
             divergence_tick(host.members.data[i], monotonic_ns)
     if host.keeper != NULL:
         keeper_tick(host.keeper, now_ns, monotonic_ns)

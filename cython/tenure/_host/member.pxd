@@ -162,6 +162,8 @@ cdef struct MemberSnapshots:
     uint64_t compact_to         # entries up to here may leave memory; 0 = nothing to do
     int64_t retry_ns            # CLOCK_MONOTONIC: none is begun before, since one failed
     bint running                # one of this member's own
+    bint held_back              # entries are kept for a member that seems to be there and lacks them
+    int64_t look_ns             # CLOCK_MONOTONIC: when that is looked at again
     bint renew                  # the file of `latest` is damaged
 
 cdef enum:

@@ -17,6 +17,7 @@ cdef uint64_t snapshots_request(Member* m) noexcept nogil
 cdef int snapshots_done(Member* m, SnapshotJob* job, int64_t monotonic_ns) noexcept nogil
 # Looks anew at how much of the log in memory is kept for members that are behind.
 cdef void snapshots_forget(Member* m) noexcept nogil
+cdef void snapshots_tick(Member* m, int64_t monotonic_ns) noexcept nogil    # the same, where it is time
 cdef void snapshots_count_failure(Member* m, int64_t monotonic_ns) noexcept nogil
 cdef bint snapshots_is_harmless(int code) noexcept nogil    # failures that cost a snapshot and nothing else
 # Before the member starts: loads the newest snapshot that the log joins into the machine. `chosen` is that one, or the start

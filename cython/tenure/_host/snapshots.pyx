@@ -47,6 +47,7 @@ cdef enum:
     KEPT_BYTES = 64 << 20       # of entries kept in memory behind the latest snapshot
     DROPPED_AT_ONCE = 4096      # entries, or a 32nd of them: each time all that stay are moved
     RETRY_NS = 2000000000       # after a snapshot that failed
+    LOOK_NS = 1000000000        # while entries are kept for an active member
 
 
 # --------------------------------------------------------------------------------------------------------- compaction
@@ -84,10 +85,11 @@ cdef bint is_noted(const Member* m, uint64_t id) noexcept nogil:
     return False
 
 
-cdef uint64_t may_forget(const Member* m) noexcept nogil:
+cdef uint64_t may_forget(Member* m) noexcept nogil:
     cdef uint64_t index = back_from_latest(m, min(<uint64_t>TRAILING_ENTRIES, m.snapshots.every))
     cdef uint64_t needed = needed_by_active(m)
     cdef size_t i
+    m.snapshots.held_back = needed < index
     if needed < index:
         index = max(needed, back_from_latest(m, LAG_ENTRIES))
     if m.raft.role != LEADER:
@@ -103,6 +105,13 @@ cdef uint64_t may_forget(const Member* m) noexcept nogil:
 cdef void snapshots_forget(Member* m) noexcept nogil:
     if m.snapshots.latest.index > m.raft.log.offset:
         m.snapshots.compact_to = may_forget(m)
+
+
+cdef void snapshots_tick(Member* m, int64_t monotonic_ns) noexcept nogil:
+    """Whoever is kept for may be gone by now, and no snapshot may come for long that would have it noticed."""
+    if m.snapshots.held_back and monotonic_ns >= m.snapshots.look_ns:
+        m.snapshots.look_ns = monotonic_ns + LOOK_NS
+        snapshots_forget(m)
 
 
 cdef bint compact_some(Member* m) noexcept nogil:

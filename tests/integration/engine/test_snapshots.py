@@ -181,14 +181,16 @@ def test_none_are_taken_when_told_so(clusters):
 # --------------------------------------------------------------------------------------------- members that were away
 
 
-def away_and_back(cluster, *, writes, **how):
-    """One follower is away while the others write; then it comes back. The index of the last write."""
+def away_and_back(cluster, *, writes, forgotten=True, **how):
+    """One follower is away while the others write, and let go of what it lacks; then it comes back. The last write's index."""
     cluster.leader()
     follower = cluster.follower()
-    gone = follower.member_id
+    gone, left_at = follower.member_id, follower.status().last_index
     follower.close()
     del cluster.engines[gone]
     last = write(cluster.leader(), writes, **how)
+    if forgotten:
+        until(lambda: cluster.leader().status().first_index > left_at + 1, "what it lacks is kept for it")
     cluster.start(gone)
     return gone, last
 
@@ -223,7 +225,7 @@ def test_a_snapshot_of_many_pieces_arrives_while_writes_go_on(clusters):
 def test_a_member_that_missed_little_is_sent_entries(clusters):
     cluster = clusters(3, config=SMALL, machine=KeyValueMachine)
     write(cluster.leader(), 700)
-    gone, last = away_and_back(cluster, writes=100, first=700)
+    gone, last = away_and_back(cluster, writes=100, forgotten=False, first=700)
     caught_up(cluster, last)
     assert counters(cluster.engines[gone])["snapshots_installed"] == 0
 
