@@ -182,7 +182,7 @@ def test_none_are_taken_when_told_so(clusters):
 
 
 def away_and_back(cluster, *, writes, forgotten=True, **how):
-    """One follower is away while the others write, and let go of what it lacks; then it comes back. The last write's index."""
+    """One follower is away while the others write, and let go of what it lacks; then it comes back. The last index."""
     cluster.leader()
     follower = cluster.follower()
     gone, left_at = follower.member_id, follower.status().last_index
