@@ -73,7 +73,8 @@ def environment(sanitizer: str, build: Path, reports: Path) -> dict[str, str]:
             "ASAN_OPTIONS": f"detect_leaks=0 allocator_may_return_null=1 exitcode={REPORTED} {log}",
             "UBSAN_OPTIONS": f"print_stacktrace=1 exitcode={REPORTED}",
             "UBSAN_REPORTS": f"{reports / 'undefined'}",
-            "PYTHONMALLOC": "malloc",
+            # what Python itself allocates is watched too, where it lets its allocator be chosen
+            **({} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"PYTHONMALLOC": "malloc"}),
         },
     }[sanitizer]
     preload = " ".join(preloaded(sanitizer, build))

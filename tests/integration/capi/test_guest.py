@@ -42,7 +42,9 @@ def build_guest(folder: Path, include: Path) -> Path:
             from setuptools import Extension, setup
             include = {str(include)!r}
             extension = Extension("guest", ["guest.pyx"], language="c++", include_dirs=[include])
-            setup(name="guest", ext_modules=cythonize([extension], include_path=[include], language_level=3))
+            directives = {{"language_level": 3, "freethreading_compatible": True}}
+            modules = cythonize([extension], include_path=[include], compiler_directives=directives)
+            setup(name="guest", ext_modules=modules)
         """)
     )
     built = subprocess.run(
