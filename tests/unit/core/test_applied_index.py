@@ -185,10 +185,12 @@ def test_a_handled_signal_does_not_end_a_wait() -> None:
         assert main is not None
 
         def disturb(_: int) -> None:
-            for _ in range(5):
+            for handled in range(5):
                 time.sleep(0.02)
                 signal.pthread_kill(main, signal.SIGUSR1)
-            time.sleep(0.02)
+                give_up = time.monotonic() + 10
+                while len(calls) == handled and time.monotonic() < give_up:  # two that are not handled yet count as one
+                    time.sleep(0.001)
             applied.publish(1)
 
         threads = in_threads(1, disturb)
