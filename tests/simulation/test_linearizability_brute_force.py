@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -120,6 +121,7 @@ def operations(draw: st.DrawFn) -> Operation:
     return Operation(0, op, "k", value, out, call, call + length, status)  # type: ignore[arg-type]
 
 
+@pytest.mark.timeout(300)  # every permutation, in Python; some interpreters take ten times as long as others
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(operations(), max_size=6))
 @example([Operation(0, "set", "k", "1", None, 0, 0), Operation(0, "get", "k", None, None, 0, 0)])
