@@ -16,10 +16,10 @@ import long_log
 @pytest.mark.timeout(120)
 def test_hundreds_of_snapshots_leave_nothing_behind(tmp_path: Path) -> None:
     """Fails when segments, snapshot files, entries or descriptors are not let go of."""
-    plan = long_log.Plan(snapshots=800, snapshot_every=50, segment_bytes=2 << 20, sample_s=0.25, limit_s=40)
+    plan = long_log.Plan(snapshots=1600, snapshot_every=50, segment_bytes=2 << 20, sample_s=0.1, limit_s=60)
     found = long_log.long_log(plan, tmp_path)
     assert not found["problems"], found["problems"]
-    assert all(one["taken"] >= 800 for one in found["samples"][-1]["members"].values())
+    assert all(one["taken"] >= 1600 for one in found["samples"][-1]["members"].values())
 
 
 @pytest.mark.timeout(120)
