@@ -15,6 +15,7 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void* buffer, size_t count) noexcept
     ssize_t write(int fd, const void* buffer, size_t count) noexcept
     int close(int fd) noexcept
+    int getpid() noexcept
 
 
 cdef extern from "<pthread.h>" nogil:

@@ -1,6 +1,6 @@
 """The Python edge of a host with one member: `HostCore`, and the inbox of one asyncio loop."""
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libcpp.atomic cimport atomic
 
 from tenure._core.applied_index cimport AppliedIndex
@@ -33,7 +33,7 @@ cdef class HostCore:
     cdef Member* member
     cdef atomic[uint32_t] running       # 1: there are threads, and nobody has begun to end them
     cdef atomic[uint32_t] closed
-    cdef object pid
+    cdef int pid
     cdef object __weakref__
     cdef readonly uint16_t port         # where peers reach this member
     cdef readonly uint64_t member_id
@@ -50,6 +50,7 @@ cdef class HostCore:
     cdef int open_network(self, dict addresses, TransportConfig* config) except -1
     cdef int open_front(self, NativeMachine machine, dict options) except -1
     cdef int check_fork(self) except -1
+    cdef bint wait_for(self, Waiter* waiter, int64_t deadline_ns) except -1
     cdef void* pop(self, Queue* queue) noexcept
     cdef void let_go(self) noexcept
     cdef Waiter* submit(

@@ -27,7 +27,7 @@ from tenure._core.blob cimport Blob, blob_new, blob_release
 from tenure._core.clock cimport clock_granularity_ns, clock_monotonic_ns, clock_now_ns
 from tenure._core.fence cimport Fence
 from tenure._core.lease cimport Lease, lease_new, lease_retain
-from tenure._core.posix cimport close
+from tenure._core.posix cimport close, getpid
 from tenure._core.queue cimport Queue, queue_open, queue_pop_batch
 from tenure._core.state_machine cimport NativeMachine
 from tenure._core.wakeup cimport (
@@ -279,7 +279,7 @@ cdef class HostCore:
         cdef HostConfig config
         cdef WalOptions wal
         cdef TransportConfig transport
-        self.pid = os.getpid()
+        self.pid = getpid()
         _hosts.add(self)
         self.member_id = member_id
         if machine is not None and machine.is_taken():
@@ -476,7 +476,7 @@ cdef class HostCore:
         return 0
 
     def __dealloc__(self):
-        if self.host == NULL or os is None or os.getpid() != self.pid:
+        if self.host == NULL or getpid() != self.pid:
             return  # a forked child owns none of it: neither threads nor sockets, and it shares the parent's epoll
         # acquire: the threads that were started, by whichever thread that was
         if self.running.load(memory_order_acquire):
@@ -537,7 +537,7 @@ cdef class HostCore:
             close(self.host.front.listen_fd)
 
     cdef int check_fork(self) except -1:
-        if os.getpid() != self.pid:
+        if getpid() != self.pid:
             raise ForkedProcess("this process is a fork: the host belongs to its parent")
         return 0
 
@@ -605,6 +605,30 @@ cdef class HostCore:
         The deadline is an instant of CLOCK_MONOTONIC, negative for none. Ctrl-C ends the wait; the operation goes on.
         """
         cdef Waiter* waiter = self.submit(kind, data, argument, None, 0, lease)
+        if self.wait_for(waiter, deadline_ns):
+            return take_outcome(waiter)
+        waiter_release(waiter)
+        return None
+
+    def read(self, int64_t limit_ns) -> int:
+        """One quorum round at the least cost: the applied index, or minus the nanoseconds that were spent in vain.
+
+        In vain for whatever reason: what `call` says next is the reason. Ctrl-C ends the wait.
+        """
+        cdef int64_t began_ns = clock_monotonic_ns()
+        cdef Waiter* waiter
+        cdef uint64_t index = 0
+        try:
+            waiter = self.submit(SUBMIT_READ, None, 0, None, 0, None)
+        except (Closed, Overloaded):
+            return 0
+        if self.wait_for(waiter, began_ns + limit_ns) and waiter.code == OK:
+            index = waiter.index
+        waiter_release(waiter)
+        return index if index != 0 else began_ns - clock_monotonic_ns()
+
+    cdef bint wait_for(self, Waiter* waiter, int64_t deadline_ns) except -1:
+        """Whether it was answered by then; waits without the GIL. Raised for Ctrl-C, the waiter is given up."""
         cdef int64_t slice_ns
         cdef int done
         while True:
@@ -614,11 +638,10 @@ cdef class HostCore:
             with nogil:
                 done = waiter_wait(waiter, slice_ns)
             if done == 1:
-                return take_outcome(waiter)
+                return True
             check_signals(waiter)
             if done == 0 and 0 <= deadline_ns <= clock_monotonic_ns():
-                waiter_release(waiter)
-                return None
+                return False
 
     @staticmethod
     def encode_change(list changes not None, int transition, bint single) -> bytes:
@@ -666,7 +689,7 @@ cdef class HostCore:
         """Undo one `add_dependent`. Does not wait; of a host that takes nothing more, nothing depends any more."""
         cdef Waiter* waiter
         # acquire: as in `submit`
-        if self.closed.load(memory_order_acquire) or os.getpid() != self.pid:
+        if self.closed.load(memory_order_acquire) or getpid() != self.pid:
             return
         try:
             waiter = self.submit(SUBMIT_DROP_DEPENDENT, None, 0, None, 0, lease)

@@ -102,6 +102,11 @@ class BareCluster:
             self.close()
             raise
 
+    @property
+    def processes(self) -> list[int]:
+        """Process ids, the leader's first."""
+        return [member.pid for member in self.members]
+
     def reads(self, count: int) -> Any:
         """Nanoseconds of quorum rounds from Python."""
         return self.members[0].call("measure_python", READ, count)

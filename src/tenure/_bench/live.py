@@ -167,6 +167,11 @@ class LiveCluster:
             time.sleep(0.02)
         raise RemoteFailure(f"no leader with a lease within {START_LIMIT_S:g} s")
 
+    @property
+    def processes(self) -> list[int]:
+        """Process ids, the leader's first."""
+        return [self.members[id].pid for id in sorted(self.members, key=lambda id: id != self.leader_id)]
+
     def on_leader(self, method: str, *arguments: Any) -> Any:
         """Call a method of the leader's `LiveMember`."""
         return self.members[self.leader_id].call(method, *arguments)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenure._bench.timing import Summary
 
-__all__ = ["Finding", "Goal", "Shape"]
+__all__ = ["Finding", "Goal", "Shape", "ratio_at_most"]
 
 UNIT_NS = {"ns": 1.0, "us": 1e3, "ms": 1e6}
 
@@ -30,6 +30,11 @@ class Goal:
         if found is None:
             raise ValueError(f"{finding.name} has no ratio")
         return found <= self.bound if self.sign == "<=" else found >= self.bound
+
+
+def ratio_at_most(bound: float) -> Goal:
+    """A bound on the multiple of the reference."""
+    return Goal("ratio", "<=", bound)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from tenure._bench import etcd, load, redis
 from tenure._bench.bare import BareCluster
 from tenure._bench.live import LiveCluster
 from tenure._bench.processes import Remote
-from tenure._bench.results import Finding, Goal, Shape
-from tenure._bench.timing import Rounds, call_ns, summarize
+from tenure._bench.results import Finding, Goal, Shape, ratio_at_most
+from tenure._bench.rounds import measure_rounds
+from tenure._bench.timing import call_ns, summarize
 from tenure._core import clock, stress
 from tenure._core.applied_index import AppliedIndex
 from tenure._core.fence import Fence
@@ -90,10 +91,6 @@ class Report:
     seconds: float = 0.0
 
 
-def ratio_at_most(bound: float) -> Goal:
-    return Goal("ratio", "<=", bound)
-
-
 # ------------------------------------------------------------------------------------------------------------- fences
 
 
@@ -162,59 +159,6 @@ def measure_lease(live: LiveCluster, effort: Effort, report: Report) -> None:
             )
         )
     report.shapes.append(Shape("lease read", list(each)))
-
-
-def measure_rounds(
-    live: LiveCluster, bare: BareCluster, effort: Effort, report: Report, step: Callable[[], None]
-) -> None:
-    """Quorum rounds and durable writes of one caller, in turn with the skeleton's.
-
-    Each is compared with a caller of its own kind. A caller in Python needs some microseconds between two calls, in
-    which the loops fall asleep again: a hop more, which a compiled caller that calls again at once does not pay. The
-    skeleton's callers pay it, or not, as tenure's do.
-    """
-    candidates: dict[str, Callable[[], array[int]]] = {
-        "bare read": lambda: bare.reads(effort.reads),
-        "read": lambda: live.on_leader("reads", effort.reads),
-        "bare compiled read": lambda: bare.compiled_reads(effort.reads),
-        "compiled read": lambda: live.on_leader("compiled_reads", effort.reads),
-        "bare write": lambda: bare.writes(effort.writes),
-        "write": lambda: live.on_leader("writes", effort.writes),
-        "bare compiled write": lambda: bare.compiled_writes(effort.writes),
-        "compiled write": lambda: live.on_leader("compiled_writes", effort.writes),
-    }
-    found = {name: Rounds() for name in candidates}
-    for candidate in candidates.values():
-        candidate()  # warm: buffers grown, code and branches known
-    end = time.monotonic() + effort.rounds_limit_s
-    for turn in range(effort.rounds):
-        if turn >= 2 and time.monotonic() > end:
-            break
-        names = list(candidates)
-        names = names[turn % len(names) :] + names[: turn % len(names)]  # nobody always follows the same neighbour
-        for name in names:
-            timings = candidates[name]()
-            found[name].add(timings[len(timings) // 10 :])  # its threads were asleep while the others had their turn
-        step()
-    for name, kind in (("ReadIndex", "read"), ("durable write", "write")):
-        for prefix, caller in (("", "in Python"), ("compiled ", "in compiled code")):
-            timings_of, bare_of = found[prefix + kind], found[f"bare {prefix}{kind}"]
-            for label, fraction, bound in (("p50", 0.5, 1.3), ("p99", 0.99, 2.0)):
-                report.findings.append(
-                    Finding(
-                        f"{name} {label}" + (", compiled caller" if prefix else ""),
-                        timings_of.median_of(fraction) / 1e3,
-                        "us",
-                        reference=bare_of.median_of(fraction) / 1e3,
-                        reference_name="skeleton",
-                        goal=ratio_at_most(bound),
-                        floor=ratio_at_most(1.6) if label == "p50" else None,
-                        samples=summarize(timings_of.all()),
-                        reference_samples=summarize(bare_of.all()),
-                        note=f"median of {len(timings_of)} rounds; both callers {caller}",
-                    )
-                )
-        report.shapes.append(Shape(name, list(found[kind].all()), list(found[f"bare {kind}"].all())))
 
 
 def measure_saturation(live: LiveCluster, effort: Effort) -> Iterator[Finding]:
@@ -380,7 +324,17 @@ def run(effort: Effort, directory: Path | None = None, progress: Callable[[str, 
             try:
                 done = iter(0.32 + 0.38 * (turn + 1) / effort.rounds for turn in range(effort.rounds))
                 tell("quorum rounds and durable writes", 0.32)
-                measure_rounds(live, bare, effort, report, lambda: tell("quorum rounds and durable writes", next(done)))
+                compared = measure_rounds(
+                    live,
+                    bare,
+                    rounds=effort.rounds,
+                    reads=effort.reads,
+                    writes=effort.writes,
+                    limit_s=effort.rounds_limit_s,
+                    step=lambda: tell("quorum rounds and durable writes", next(done)),
+                )
+                report.findings.extend(compared.findings)
+                report.shapes.extend(compared.shapes)
             finally:
                 bare.close()
             tell("saturated writes", 0.7)

@@ -7,6 +7,7 @@ With `--strict` a missed floor counts as a failure too.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -24,6 +25,7 @@ __all__ = ["bench"]
 EXIT_FAILED = 1
 EXIT_MISSING_EXTRA = 69  # EX_UNAVAILABLE
 EXIT_INTERRUPTED = 130
+FILE_COLUMNS = 140  # a file has no width: the whole table
 
 
 @click.command("bench")
@@ -61,6 +63,8 @@ def bench(
     from tenure._bench.suite import FULL, SHORT
 
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_COLUMNS
     try:
         report = measured(console, SHORT if short else FULL, directory)
     except KeyboardInterrupt:

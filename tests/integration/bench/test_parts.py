@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from tenure._bench import placement
 from tenure._bench.bare import BareCluster
 from tenure._bench.load import Commands, apply_all
 from tenure._bench.processes import Remote, RemoteFailure
@@ -52,6 +54,26 @@ def test_a_factory_that_raises_is_reported():
             remote.call("bit_length")
     finally:
         remote.close()
+
+
+def test_the_leader_has_a_core_to_itself_where_there_is_a_second_one():
+    assert placement.apart([3, 5, 8], 3).cores == ({3}, {5}, {8})
+    assert placement.apart([3, 5], 3).cores == ({3}, {5}, {5})
+    assert placement.apart([3], 3).cores == ({3}, {3}, {3})
+    assert placement.together([3, 5], 3).cores == ({3}, {3}, {3})
+    assert placement.anywhere([3, 5], 3).cores == ({3, 5}, {3, 5}, {3, 5})
+
+
+def test_every_thread_of_a_process_is_put_where_it_belongs(bare):
+    cores = placement.own_cores()
+    try:
+        placement.apart(cores, 3).apply(bare.processes)
+        for process, expected in zip(bare.processes, placement.apart(cores, 3).cores, strict=True):
+            threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
+            assert len(threads) >= 2
+            assert all(os.sched_getaffinity(thread) == expected for thread in threads)
+    finally:
+        placement.anywhere(cores, 3).apply(bare.processes)
 
 
 @pytest.fixture(scope="module")
