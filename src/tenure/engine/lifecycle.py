@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
-from tenure.errors import Closed, ForkedProcess, Timeout
+from tenure.errors import Closed, ForkedProcess, InvalidArgument, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +33,10 @@ logger = logging.getLogger("tenure.engine")
 
 LAST_CALL_S = 2.0  # after the order to stop at once: what a disk that still answers needs, and more
 PUMP_STOP_S = 1.0
+LONGEST_S = 1e6  # what the waiting calls of the standard library take, and as good as no limit
 
-open_ones: set[Lifecycle] = set()
+# Weak: nothing stays of one that was never started, for Ctrl-C came first; its engine and its threads hold any other.
+open_ones: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
 open_ones_lock = threading.Lock()
 
 
@@ -50,6 +54,7 @@ class Lifecycle:
         self._ended = threading.Event()
         self._limit_s = shutdown_timeout_s
         self._at_once = False
+        self._finishing = False
         self._tasks_taken = False
         self.closing = threading.Event()
         self.stopped = False  # the host's threads are gone; the pumps end when they see it
@@ -90,7 +95,10 @@ class Lifecycle:
 
     def grace_s(self, timeout_s: float | None) -> float:
         """How long an end may take before it is made to come at once."""
-        return self._shutdown_timeout_s if timeout_s is None else max(0.0, timeout_s)
+        limit_s = self._shutdown_timeout_s if timeout_s is None else timeout_s
+        if math.isnan(limit_s):
+            raise InvalidArgument("timeout: is not a number", field="timeout")
+        return min(max(0.0, limit_s), LONGEST_S)
 
     def stuck(self) -> Timeout:
         """The error for an end that does not come."""
@@ -110,11 +118,10 @@ class Lifecycle:
             return
         with self._lock:
             self._at_once = self._at_once or not graceful
-            first = not self.closing.is_set()
-            if first:
-                self._limit_s = self._shutdown_timeout_s if limit_s is None else limit_s
+            if not self.closing.is_set():
+                self._limit_s = self.grace_s(limit_s)
                 self.closing.set()
-        if first:
+        if not self._finishing:  # also when Ctrl-C took who closed first away from here: then nobody else would
             try:
                 threading.Thread(target=self._finish, name="tenure-close", daemon=True).start()
             except RuntimeError:  # the interpreter is past starting threads
@@ -136,15 +143,15 @@ class Lifecycle:
         if self.forked:
             return
         limit_s = self.grace_s(timeout)
-        self.begin(graceful=graceful, limit_s=limit_s)
-        if threading.current_thread() in self._pumps:
-            return  # a callback or a state machine that closes its own engine: the end waits for it
         try:
+            self.begin(graceful=graceful, limit_s=limit_s)
+            if threading.current_thread() in self._pumps:
+                return  # a callback or a state machine that closes its own engine: the end waits for it
             if self._ended.wait(limit_s):
                 return
             self._wait_at_once()
         except BaseException:
-            self._hurry()
+            self.begin(graceful=False)
             raise
 
     def _wait_at_once(self) -> None:
@@ -160,9 +167,16 @@ class Lifecycle:
             time.sleep(0.001)
 
     def _finish(self) -> None:
-        until = time.monotonic() + min(self._limit_s, 1e6)
+        with self._lock:
+            if self._finishing:
+                return
+            self._finishing = True
+        until = time.monotonic() + self._limit_s
         try:
             self._drain(until)
+        except Exception:
+            logger.exception("whether everything is applied could not be told")
+        try:
             self._core.close(self._at_once, max(0, int((until - time.monotonic()) * 1e9)))
         except Exception:
             logger.exception("the host did not stop cleanly")

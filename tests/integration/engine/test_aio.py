@@ -1,6 +1,7 @@
 """The engine under asyncio."""
 
 import asyncio
+import math
 import threading
 import time
 
@@ -224,3 +225,14 @@ def test_leadership_is_handed_over(three):
     leader = three.leader()
     target = three.follower().member_id
     assert asyncio.run(leader.aio.transfer_leadership(target)) == target
+
+
+def test_a_limit_that_is_no_number_ends_nothing(one):
+    """It used to say that the engine was closed while the member went on."""
+    engine = one.engines[1]
+    with pytest.raises(errors.InvalidArgument, match="timeout"):
+        asyncio.run(engine.aio.close(timeout=math.nan))
+    assert engine.propose(b"a=1").index > 1
+    asyncio.run(engine.aio.close(timeout=math.inf))
+    assert engine.state is State.CLOSED
+    one.start(1)
