@@ -726,13 +726,15 @@ cdef class HostCore:
                 return None
         batch = <ApplyBatch*>item
         entries = []
-        for i in range(batch.entries.size):
-            entry = &batch.entries.data[i]
-            entries.append((
-                entry.index, entry.term, entry.kind,
-                None if entry.data == NULL else PyBytes_FromStringAndSize(entry.data.bytes(), entry.data.size),
-            ))
-        apply_batch_free(batch)
+        try:
+            for i in range(batch.entries.size):
+                entry = &batch.entries.data[i]
+                entries.append((
+                    entry.index, entry.term, entry.kind,
+                    None if entry.data == NULL else PyBytes_FromStringAndSize(entry.data.bytes(), entry.data.size),
+                ))
+        finally:
+            apply_batch_free(batch)
         return entries
 
     def batch_applied(self, uint64_t index, list results) -> None:
