@@ -4,6 +4,8 @@ import contextlib
 import linecache
 import math
 import os
+import random
+import signal
 import sys
 import threading
 import time
@@ -134,6 +136,28 @@ def test_ctrl_c_at_any_line_of_a_close_does_not_keep_the_next_one_from_ending(at
     life.close()
     assert life.ended
     assert len(core.closed_with) == 1
+
+
+def test_a_signal_handler_may_close_what_its_thread_is_closing_wherever_it_is():
+    closing = []
+
+    def handler(*_):
+        for life in closing:
+            life.close()
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            life = Lifecycle(FakeCore(), 5.0)
+            closing.append(life)
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4))
+            life.close()
+            closing.clear()
+            assert life.ended
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("limit_s", [math.inf, 1e300, 1e10])
