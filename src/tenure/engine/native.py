@@ -24,7 +24,7 @@ import uuid
 import weakref
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tenure._core.clock import granularity_ns, now_ns
 from tenure._core.fence import FencedRead
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tenure._host.core import CompletionInbox
+    from tenure.engine.outcome import Outcome
     from tenure.engine.protocol import StateMachine
     from tenure.errors import TenureError
 
@@ -51,7 +52,6 @@ __all__ = ["NativeEngine"]
 
 logger = logging.getLogger("tenure.engine")
 
-Outcome: TypeAlias = "tuple[int, int, int, int, bytes | None]"
 
 NO_DEADLINE = -1
 # What `status` shows as fields of its own; the rest of the host's numbers are its counters.
