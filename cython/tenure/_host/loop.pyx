@@ -81,6 +81,7 @@ from tenure._host.neighbours cimport (
     neighbours_data,
     neighbours_due_ns,
     neighbours_follow,
+    neighbours_greet,
     neighbours_release,
     neighbours_tick,
 )
@@ -222,6 +223,16 @@ cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* 
         front_data(host.front, peer, kind, bytes, size)
     else:
         data_refuse(host.transport, peer, kind, bytes, size)
+
+
+cdef void connected(void* context, uint64_t peer) noexcept nogil:
+    cdef Host* host = <Host*>context
+    neighbours_greet(&host.neighbours, host.transport, peer)
+
+
+cdef void introduced(void* context, uint64_t stranger, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
+    if kind == DATA_ROSTER:
+        neighbours_data(&(<Host*>context).neighbours, bytes, size)
 
 
 cdef bint host_submit(Host* host, Submission* submission) noexcept nogil:
@@ -558,6 +569,8 @@ cdef int host_listen(Host* host, TransportConfig* config) noexcept nogil:
     callbacks.deliver = deliver
     callbacks.unreachable = unreachable
     callbacks.deliver_data = deliver_data
+    callbacks.connected = connected
+    callbacks.introduced = introduced
     config.epoll_fd = host.epoll_fd
     host.transport = transport_open(config, &callbacks, &error)
     return error if host.transport == NULL else 0
