@@ -261,13 +261,17 @@ cdef void answer(Submission* s, Member* m, int code) noexcept nogil:
 
 cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
     cdef Caller caller
+    cdef int code
     if s.kind == SUBMIT_READ:
         caller.waiter = s.waiter
         caller.completion = NULL
         member_read(m, &caller, now_ns)
         s.waiter = NULL
     elif s.kind == SUBMIT_TRANSFER:
-        answer(s, m, raft_transfer(m.raft, s.argument, now_ns))
+        code = raft_transfer(m.raft, s.argument, now_ns)
+        # relaxed: the answer's release carries it. Whoever sees the answer and nobody here knows that it came to nothing.
+        m.gauges.transferee.store(m.raft.transferee, memory_order_relaxed)
+        answer(s, m, code)
     elif s.kind == SUBMIT_STEP_DOWN:
         answer(s, m, raft_step_down(m.raft, now_ns))
     elif s.kind == SUBMIT_CAMPAIGN:

@@ -13,7 +13,7 @@ its own term, it took effect; another, it never will. Whatever is still open whe
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from libcpp.atomic cimport memory_order_relaxed
+from libcpp.atomic cimport memory_order_relaxed, memory_order_release
 
 from tenure._core.applied_index cimport applied_fail, applied_publish
 from tenure._core.blob cimport Blob, blob_new, blob_release
@@ -99,9 +99,11 @@ cdef void emit(Member* m, int kind, int32_t code) noexcept nogil:
 
 
 cdef void publish_gauges(Member* m) noexcept nogil:
-    # relaxed throughout: numbers for people, nothing is decided by them
+    # relaxed but for one: numbers for people, nothing is decided by them
     m.gauges.term.store(m.raft.term, memory_order_relaxed)
     m.gauges.leader.store(m.raft.lead, memory_order_relaxed)
+    # release: whoever sees that a hand-over is over sees the term that it brought
+    m.gauges.transferee.store(m.raft.transferee, memory_order_release)
     m.gauges.role.store(m.raft.role, memory_order_relaxed)
     m.gauges.commit.store(m.raft.log.committed, memory_order_relaxed)
     m.gauges.applied.store(m.raft.log.applied, memory_order_relaxed)

@@ -56,7 +56,7 @@ logger = logging.getLogger("tenure.engine")
 NO_DEADLINE = -1
 # What `status` shows as fields of its own; the rest of the host's numbers are its counters.
 NAMED_GAUGES = frozenset(
-    {"term", "leader", "role", "failed", "commit_index", "applied_index", "first_index", "last_index"}
+    {"term", "leader", "transferee", "role", "failed", "commit_index", "applied_index", "first_index", "last_index"}
 )
 
 
@@ -582,11 +582,10 @@ class NativeEngine:
         self.check()
         gauges = self._core.gauges()
         leader = gauges["leader"]
-        if not leader or gauges["term"] <= term:
-            return None
-        if target is not None and leader == self._member_id:
-            raise ProposalRefused(f"member {target} did not take over in time; this one leads again")
-        return leader
+        given_up = gauges["term"] == term and not gauges["transferee"]
+        if target is not None and leader == self._member_id and (given_up or gauges["term"] > term):
+            raise ProposalRefused(f"member {target} did not take over in time; this one leads")
+        return leader if leader and gauges["term"] > term else None
 
     def post(self, kind: int, data: bytes | None, argument: int, inbox: CompletionInbox, tag: int) -> None:
         """Submit for an event loop."""
