@@ -5,8 +5,9 @@
 
 Who was removed is heard and answered a little longer: it learns of its removal from the append that commits it. Who is in the
 roster but in no configuration here yet is connected all the same: it may lead, and have to tell a member that has just
-joined, or whose log is far behind, everything. Every TELL_EVERY_NS, when something has changed, and first of all when it is
-reached, a peer is told the roster: whoever was away while everybody it knew was replaced learns from it whom it hears. Nothing here decides about membership: a peer that no configuration names is not asked for anything.
+joined, or whose log is far behind, everything. A peer is told the roster as soon as it is reached, when something has changed,
+and every TELL_EVERY_NS: whoever was away while everybody it knew was replaced learns from it whom it hears. Nothing here
+decides about membership: a peer that no configuration names is not asked for anything.
 """
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t

@@ -9,15 +9,16 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from tenure._core.blob cimport Blob, blob_new, blob_release
+from tenure._core.blob cimport blob_new, blob_release
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
 from tenure._core.posix cimport EINTR, EPOLL_CLOEXEC, close, epoll_create1, epoll_event, epoll_wait, errno
 from tenure._net import handshake, transport
 from tenure._net.message_codec cimport CODEC_NO_MEMORY, CODEC_OK, CodecResult, message_bytes, message_decode, message_encode
 from tenure._net.transport cimport (
     PeerStatistics, Transport, TransportCallbacks, TransportConfig, TransportStatistics, transport_add_peer, transport_close,
-    transport_flush, transport_on_event, transport_open, transport_port, transport_remove_peer, transport_send, transport_send_data,
-    transport_set_handshake_timeout, transport_set_peer_address, transport_statistics, transport_tick, transport_totals,
+    transport_flush, transport_on_event, transport_open, transport_port, transport_remove_peer, transport_send,
+    transport_send_data, transport_set_handshake_timeout, transport_set_peer_address, transport_statistics, transport_tick,
+    transport_totals,
 )
 from tenure._raft.node cimport Message
 from tenure._raft.types cimport Message as CMessage

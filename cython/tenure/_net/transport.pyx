@@ -12,7 +12,7 @@ may have spent long on others in between.
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
 from tenure._core.posix cimport (
@@ -34,7 +34,7 @@ from tenure._net.message_codec cimport (
     CODEC_NO_MEMORY, CODEC_OK, CodecResult, message_bytes, message_decode, message_encode,
 )
 from tenure._net.socket cimport (
-    AF_INET, ECONNABORTED, EEXIST, EINPROGRESS, EINVAL, ENOENT, ENOMEM, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_REUSEADDR,
+    ECONNABORTED, EEXIST, EINPROGRESS, EINVAL, ENOENT, ENOMEM, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_REUSEADDR,
     SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN,
     accept4, bind, connect, getsockname, getsockopt, listen, ntohs, recv, send, setsockopt, shutdown, sockaddr, sockaddr_in,
     sockaddr_storage, socket, socklen_t,
