@@ -547,6 +547,7 @@ cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
     divergence_note(m)
+    publish_gauges(m)       # before anybody is woken: no status is behind an answer
     for i in range(m.answers.size):
         caller_answer(
             &m.answers.data[i].caller, OUTCOME_OK, m.answers.data[i].index, m.answers.data[i].term, m.raft.lead,
@@ -699,8 +700,8 @@ cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcep
         hand_to_python(m)
     elif m.apply_head < m.to_apply.size and not more:
         more = apply_native(m, now_ns, deadline_ns)
-    answer_reads(m)
     publish_gauges(m)
+    answer_reads(m)
     return more
 
 
