@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+from tenure._bench.timing import call_ns
 from tenure._core import clock, stress
 from tenure._core.applied_index import AppliedIndex
 from tenure._core.fence import Fence
@@ -26,22 +27,6 @@ def held_fence() -> Fence:
     lease.extend(clock.now_ns() + 10**13, lease.generation)
     applied.publish(1_000_000)
     return Fence(lease, applied)
-
-
-def python_loop(call: Callable[[], object], count: int) -> float:
-    """Nanoseconds a call, with an eighth of the loop's own cost, the same for every candidate."""
-    turns = range(count // 8)
-    begin = time.perf_counter_ns()
-    for _ in turns:
-        call()
-        call()
-        call()
-        call()
-        call()
-        call()
-        call()
-        call()
-    return (time.perf_counter_ns() - begin) / (len(turns) * 8)
 
 
 def interleaved(candidates: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -60,8 +45,8 @@ def measure(rounds: int = 401, count: int = 2_000) -> dict[str, float]:
     read = checked.try_lease_read
     found = interleaved(
         {
-            "fence from Python": lambda: python_loop(read, count),
-            "time.monotonic_ns()": lambda: python_loop(time.monotonic_ns, count),
+            "fence from Python": lambda: call_ns(read, count),
+            "time.monotonic_ns()": lambda: call_ns(time.monotonic_ns, count),
             "compiled fence": lambda: stress.fence_loop_ns(checked, count)[0] / count,
             "compiled clock reading": lambda: stress.clock_loop_ns(count)[0] / count,
         },

@@ -20,7 +20,9 @@ from tests.fuzz import inputs
 from tests.fuzz.build import BUILD, ROOT, Compiler, build, environment, find_compiler
 from tests.fuzz.report import Report, as_command, excerpt, read_log, table
 
-TARGETS = ("frame", "message", "handshake", "core", "resp", "redis", "log", "history", "snapshot", "command", "dump")
+TARGETS = (
+    "frame", "message", "handshake", "roster", "core", "resp", "redis", "log", "history", "snapshot", "command", "dump",
+)  # fmt: skip
 CANARY = "canary"
 CANARY_SECONDS = 60
 MEMORY_MIB = 2048

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.fuzz import archive
 
+from tenure._host.roster import RosterView
 from tenure._kv import codec
 from tenure._kv.machine import KeyValueMachine
 from tenure._net import frame, handshake
@@ -96,6 +97,28 @@ def handshakes() -> dict[str, bytes]:
         "copied": b"\0" + mine + hello(nonce=1) + refused(6),
         "newer": b"\0" + mine + hello(from_=2, to=1, version_min=2, version_max=3),
         "cut": b"\3" + mine,
+    }
+
+
+def rosters() -> dict[str, bytes]:
+    def book(*entries: tuple[int, int, bytes]) -> bytes:
+        view = RosterView()
+        for entry in entries:
+            view.set(*entry)
+        return view.encode()
+
+    def pair(one: bytes, other: bytes) -> bytes:
+        return struct.pack("<H", len(one)) + one + other
+
+    first = book((1, 0, b"10.0.0.1:7101"), (2, 0, b"10.0.0.2:7101"), (3, 0, b"[fe80::3]:7101"))
+    later = book((1, 90, b""), (2, 0, b"10.0.0.2:7101"), (3, 40, b"[fe80::5]:65535"), (7, 91, b"localhost:1"))
+    return {
+        "both": pair(first, later),
+        "twice": pair(later, later),
+        "conflict": pair(book((1, 5, b"a:1")), book((1, 5, b"b:1"))),
+        "cut": pair(first[:-1], later[:-5]),
+        "none": pair(book(), book()),
+        "crowd": pair(book(*((id, id, b"h:1") for id in range(1, 257))), first),
     }
 
 
@@ -324,6 +347,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "frame": frames(),
         "message": messages(),
         "handshake": handshakes(),
+        "roster": rosters(),
         "resp": resp(),
         "redis": redis(),
         "log": logs(),

@@ -13,7 +13,7 @@ from tenure._fuzz import targets
 
 # Nothing in these is meant to be accepted (by the core: to be committed).
 REFUSED = {
-    ("frame", "half"), ("handshake", "cut"), ("log", "new"),
+    ("frame", "half"), ("handshake", "cut"), ("roster", "cut"), ("roster", "none"), ("log", "new"),
     ("core", "follower"), ("core", "snapshot"), ("core", "timeout-now"),
     *{("resp", f"broken-{i}") for i in (0, 1, 2, 5, 6, 7, 8, 9, 10)},
 }  # fmt: skip

@@ -13,6 +13,7 @@ from tenure._fuzz.kit cimport Resealer, Target
 from tenure._fuzz.log cimport fuzz_history, fuzz_log, reseal_log
 from tenure._fuzz.peer cimport fuzz_frame, fuzz_handshake, fuzz_message, reseal_frames
 from tenure._fuzz.requests cimport fuzz_redis, fuzz_resp
+from tenure._fuzz.roster cimport fuzz_roster
 from tenure._fuzz.snapshot cimport fuzz_snapshot, reseal_snapshot
 from tenure._fuzz.state cimport fuzz_command, fuzz_dump
 
@@ -43,7 +44,7 @@ cdef const char* fuzz_canary(const char* data, size_t size, uint64_t* accepted) 
 
 
 cdef enum:
-    COUNT = 12
+    COUNT = 13
 
 cdef Description[COUNT] descriptions
 
@@ -71,6 +72,7 @@ describe(8, b"snapshot", fuzz_snapshot, reseal_snapshot, 32, 4 * MEBIBYTE, 8192)
 describe(9, b"command", fuzz_command, NULL, 128, 512 * KIBIBYTE, 4096)
 describe(10, b"dump", fuzz_dump, NULL, 128, 512 * KIBIBYTE, 4096)
 describe(11, b"core", fuzz_core, NULL, 2 * KIBIBYTE, 64 * KIBIBYTE, 1024)
+describe(12, b"roster", fuzz_roster, NULL, 64, 16 * KIBIBYTE, 4096)
 
 Addresses = namedtuple("Addresses", ["run", "reseal", "bytes_per_byte", "base_bytes", "longest_input"])
 

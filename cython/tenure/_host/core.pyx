@@ -799,8 +799,11 @@ cdef class HostCore:
     def gauges(self) -> dict:
         """Numbers of the member and its host; each exact by itself, together a blurred picture."""
         cdef MemberGauges* g = self.member.gauges
+        # acquire: read before the term, so that a hand-over that is over is seen with its outcome
+        cdef uint64_t transferee = g.transferee.load(memory_order_acquire)
         # relaxed throughout: nothing is decided by them
         return {
+            "transferee": transferee,
             "term": g.term.load(memory_order_relaxed),
             "leader": g.leader.load(memory_order_relaxed),
             "role": g.role.load(memory_order_relaxed),

@@ -81,6 +81,7 @@ from tenure._host.neighbours cimport (
     neighbours_data,
     neighbours_due_ns,
     neighbours_follow,
+    neighbours_greet,
     neighbours_release,
     neighbours_tick,
 )
@@ -224,6 +225,16 @@ cdef void deliver_data(void* context, uint64_t peer, uint32_t kind, const char* 
         data_refuse(host.transport, peer, kind, bytes, size)
 
 
+cdef void connected(void* context, uint64_t peer) noexcept nogil:
+    cdef Host* host = <Host*>context
+    neighbours_greet(&host.neighbours, host.transport, peer)
+
+
+cdef void introduced(void* context, uint64_t stranger, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
+    if kind == DATA_ROSTER:
+        neighbours_data(&(<Host*>context).neighbours, bytes, size)
+
+
 cdef bint host_submit(Host* host, Submission* submission) noexcept nogil:
     if queue_push(&host.shared.submissions, submission) != PUSHED:
         return False
@@ -250,13 +261,17 @@ cdef void answer(Submission* s, Member* m, int code) noexcept nogil:
 
 cdef void take_one(Member* m, Submission* s, int64_t now_ns) noexcept nogil:
     cdef Caller caller
+    cdef int code
     if s.kind == SUBMIT_READ:
         caller.waiter = s.waiter
         caller.completion = NULL
         member_read(m, &caller, now_ns)
         s.waiter = NULL
     elif s.kind == SUBMIT_TRANSFER:
-        answer(s, m, raft_transfer(m.raft, s.argument, now_ns))
+        code = raft_transfer(m.raft, s.argument, now_ns)
+        # relaxed: the answer's release carries it. Whoever sees the answer and nobody here knows that it came to nothing.
+        m.gauges.transferee.store(m.raft.transferee, memory_order_relaxed)
+        answer(s, m, code)
     elif s.kind == SUBMIT_STEP_DOWN:
         answer(s, m, raft_step_down(m.raft, now_ns))
     elif s.kind == SUBMIT_CAMPAIGN:
@@ -558,6 +573,8 @@ cdef int host_listen(Host* host, TransportConfig* config) noexcept nogil:
     callbacks.deliver = deliver
     callbacks.unreachable = unreachable
     callbacks.deliver_data = deliver_data
+    callbacks.connected = connected
+    callbacks.introduced = introduced
     config.epoll_fd = host.epoll_fd
     host.transport = transport_open(config, &callbacks, &error)
     return error if host.transport == NULL else 0

@@ -7,7 +7,7 @@
 namespace tenure {
 
 struct alignas(64) MemberGauges {
-    std::atomic<uint64_t> term, leader, commit, applied, last_index, first_index;
+    std::atomic<uint64_t> term, leader, transferee, commit, applied, last_index, first_index;
     std::atomic<uint64_t> proposals, applied_entries, reads, elections;
     std::atomic<uint64_t> lapses_deadline, lapses_withdrawn, rate_alarms;
     std::atomic<uint64_t> state_hash, state_hash_index;

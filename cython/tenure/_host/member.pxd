@@ -78,6 +78,7 @@ cdef extern from "tenure/_host/member.hpp" namespace "tenure" nogil:
     cdef cppclass MemberGauges:
         atomic[uint64_t] term
         atomic[uint64_t] leader
+        atomic[uint64_t] transferee         # whom leadership is being handed to; 0 = nobody
         atomic[uint64_t] commit
         atomic[uint64_t] applied
         atomic[uint64_t] last_index

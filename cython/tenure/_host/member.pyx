@@ -13,7 +13,7 @@ its own term, it took effect; another, it never will. Whatever is still open whe
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from libcpp.atomic cimport memory_order_relaxed
+from libcpp.atomic cimport memory_order_relaxed, memory_order_release
 
 from tenure._core.applied_index cimport applied_fail, applied_publish
 from tenure._core.blob cimport Blob, blob_new, blob_release
@@ -99,9 +99,11 @@ cdef void emit(Member* m, int kind, int32_t code) noexcept nogil:
 
 
 cdef void publish_gauges(Member* m) noexcept nogil:
-    # relaxed throughout: numbers for people, nothing is decided by them
+    # relaxed but for one: numbers for people, nothing is decided by them
     m.gauges.term.store(m.raft.term, memory_order_relaxed)
     m.gauges.leader.store(m.raft.lead, memory_order_relaxed)
+    # release: whoever sees that a hand-over is over sees the term that it brought
+    m.gauges.transferee.store(m.raft.transferee, memory_order_release)
     m.gauges.role.store(m.raft.role, memory_order_relaxed)
     m.gauges.commit.store(m.raft.log.committed, memory_order_relaxed)
     m.gauges.applied.store(m.raft.log.applied, memory_order_relaxed)
@@ -543,6 +545,7 @@ cdef void finish_apply(Member* m, uint64_t last, int64_t now_ns) noexcept nogil:
     applied_publish(m.applied, last)
     raft_applied(m.raft, last, now_ns)
     divergence_note(m)
+    publish_gauges(m)       # before anybody is woken: no status is behind an answer
     for i in range(m.answers.size):
         caller_answer(
             &m.answers.data[i].caller, OUTCOME_OK, m.answers.data[i].index, m.answers.data[i].term, m.raft.lead,
@@ -695,8 +698,8 @@ cdef bint member_process(Member* m, int64_t now_ns, int64_t deadline_ns) noexcep
         hand_to_python(m)
     elif m.apply_head < m.to_apply.size and not more:
         more = apply_native(m, now_ns, deadline_ns)
-    answer_reads(m)
     publish_gauges(m)
+    answer_reads(m)
     return more
 
 

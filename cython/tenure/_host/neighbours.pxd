@@ -23,7 +23,9 @@ cdef struct Neighbours:
 cdef bint neighbours_follow(Neighbours* n, Vec[Member*]* members, Transport* t, int64_t monotonic_ns) noexcept nogil
 # Now and then: tells the peers who is where.
 cdef void neighbours_tick(Neighbours* n, Transport* t, int64_t monotonic_ns) noexcept nogil
+# A peer was reached: it learns first who is where; it may not know whom it hears from.
+cdef void neighbours_greet(const Neighbours* n, Transport* t, uint64_t peer) noexcept nogil
 cdef int64_t neighbours_due_ns(const Neighbours* n) noexcept nogil
-# A peer's roster came.
+# A peer's roster came, or a stranger's.
 cdef void neighbours_data(Neighbours* n, const char* bytes, uint32_t size) noexcept nogil
 cdef void neighbours_release(Neighbours* n) noexcept nogil

@@ -5,8 +5,9 @@
 
 Who was removed is heard and answered a little longer: it learns of its removal from the append that commits it. Who is in the
 roster but in no configuration here yet is connected all the same: it may lead, and have to tell a member that has just
-joined, or whose log is far behind, everything. Every TELL_EVERY_NS, and when something has changed, the peers are told the
-roster. Nothing here decides about membership: a peer that no configuration names is not asked for anything.
+joined, or whose log is far behind, everything. A peer is told the roster as soon as it is reached, when something has changed,
+and every TELL_EVERY_NS: whoever was away while everybody it knew was replaced learns from it whom it hears. Nothing here
+decides about membership: a peer that no configuration names is not asked for anything.
 """
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t
@@ -138,6 +139,14 @@ cdef void neighbours_tick(Neighbours* n, Transport* t, int64_t monotonic_ns) noe
     bytes.release()
 
 
+cdef void neighbours_greet(const Neighbours* n, Transport* t, uint64_t peer) noexcept nogil:
+    cdef Vec[char] bytes
+    memset(&bytes, 0, sizeof(bytes))
+    if roster_encode(&n.roster, &bytes):
+        transport_send_data(t, peer, DATA_ROSTER, bytes.data, <uint32_t>bytes.size, NULL, 0)
+    bytes.release()
+
+
 cdef int64_t neighbours_due_ns(const Neighbours* n) noexcept nogil:
     cdef int64_t due_ns = INT64_MAX if n.dialled.size == 0 else n.tell_at_ns
     cdef size_t i
@@ -147,7 +156,7 @@ cdef int64_t neighbours_due_ns(const Neighbours* n) noexcept nogil:
 
 
 cdef void neighbours_data(Neighbours* n, const char* bytes, uint32_t size) noexcept nogil:
-    # What is malformed changes nothing. The peer is a member of this cluster: it is not worth more than that.
+    # What is malformed changes nothing. Whoever sent it knows the cluster's identity: it is not worth more than that.
     roster_merge(&n.roster, bytes, size)
 
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from tenure._core.blob cimport Blob
 from tenure._core.vec cimport Vec
 from tenure._net.transport cimport Transport
 from tenure._raft.types cimport Message
@@ -11,11 +12,18 @@ cdef struct Received:
     int64_t now_ns
     Message message             # owned
 
+cdef struct Introduction:
+    uint64_t host
+    uint32_t kind
+    Blob* bytes                 # owned
+
 cdef struct Inbox:
     # What the callbacks may touch: plain memory, so that they need nothing of Python.
     Transport* transport
     Vec[Received] received
     Vec[uint64_t] unreachable
+    Vec[Introduction] introductions
+    Blob* greeting              # to every peer that is reached; null: none
     int64_t deliver_pause_ns    # each delivery takes that long
     bint close_on_deliver
     bint failed                 # no memory

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from tenure._core.blob cimport blob_new, blob_release
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
 from tenure._core.posix cimport EINTR, EPOLL_CLOEXEC, close, epoll_create1, epoll_event, epoll_wait, errno
 from tenure._net import handshake, transport
@@ -16,7 +17,8 @@ from tenure._net.message_codec cimport CODEC_NO_MEMORY, CODEC_OK, CodecResult, m
 from tenure._net.transport cimport (
     PeerStatistics, Transport, TransportCallbacks, TransportConfig, TransportStatistics, transport_add_peer, transport_close,
     transport_flush, transport_on_event, transport_open, transport_port, transport_remove_peer, transport_send,
-    transport_set_handshake_timeout, transport_set_peer_address, transport_statistics, transport_tick, transport_totals,
+    transport_send_data, transport_set_handshake_timeout, transport_set_peer_address, transport_statistics, transport_tick,
+    transport_totals,
 )
 from tenure._raft.node cimport Message
 from tenure._raft.types cimport Message as CMessage
@@ -26,6 +28,7 @@ import os
 
 cdef enum:
     EVENTS_PER_PASS = 64
+    GREETING = 9                # a kind of data that no host uses
 
 
 cdef bint share_message(const CMessage* source, CMessage* into) noexcept nogil:
@@ -74,6 +77,22 @@ cdef void on_unreachable(void* context, uint64_t peer) noexcept nogil:
         inbox.failed = True
 
 
+cdef void on_connected(void* context, uint64_t peer) noexcept nogil:
+    cdef Inbox* inbox = <Inbox*>context
+    transport_send_data(inbox.transport, peer, GREETING, inbox.greeting.bytes(), inbox.greeting.size, NULL, 0)
+
+
+cdef void on_introduced(void* context, uint64_t host, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil:
+    cdef Inbox* inbox = <Inbox*>context
+    cdef Introduction one
+    one.host = host
+    one.kind = kind
+    one.bytes = blob_new(bytes, size)
+    if one.bytes == NULL or not inbox.introductions.push(one):
+        blob_release(one.bytes)
+        inbox.failed = True
+
+
 cdef void pump_once(Inbox* inbox, int epoll_fd, int timeout_ms, int* result) noexcept nogil:
     """One pass: events, then the timer, then what is to be sent. `result`: events seen, or a negative errno."""
     cdef epoll_event events[EVENTS_PER_PASS]
@@ -98,7 +117,8 @@ cdef class Endpoint:
 
     def __cinit__(self, uint64_t id, *, bytes cluster_id not None, uint64_t start_counter=1, nonce=None,
                   str address="127.0.0.1", uint16_t port=0, uint64_t max_frame_bytes=16 << 20,
-                  uint64_t max_queued_bytes=64 << 20):
+                  uint64_t max_queued_bytes=64 << 20, bint meets_strangers=False, bytes greeting=None):
+        """With a greeting, every peer that is reached gets it first, as data of the kind GREETING."""
         cdef TransportConfig config
         cdef TransportCallbacks callbacks
         cdef int error = 0
@@ -120,10 +140,17 @@ cdef class Endpoint:
         config.max_frame_bytes = max_frame_bytes
         config.max_queued_bytes = max_queued_bytes
         config.epoll_fd = self.epoll_fd
+        memset(&callbacks, 0, sizeof(callbacks))
         callbacks.context = &self.inbox
         callbacks.deliver = on_deliver
         callbacks.unreachable = on_unreachable
-        callbacks.deliver_data = NULL
+        if meets_strangers:
+            callbacks.introduced = on_introduced
+        if greeting is not None:
+            callbacks.connected = on_connected
+            self.inbox.greeting = blob_new(greeting, <uint32_t>len(greeting))
+            if self.inbox.greeting == NULL:
+                raise MemoryError("no memory for a greeting")
         self.inbox.transport = transport_open(&config, &callbacks, &error)
         if self.inbox.transport == NULL:
             raise OSError(error, os.strerror(error))
@@ -137,6 +164,10 @@ cdef class Endpoint:
             message_release(&self.inbox.received.data[i].message)
         self.inbox.received.release()
         self.inbox.unreachable.release()
+        for i in range(self.inbox.introductions.size):
+            blob_release(self.inbox.introductions.data[i].bytes)
+        self.inbox.introductions.release()
+        blob_release(self.inbox.greeting)
 
     cdef Transport* opened(self) except NULL:
         if self.inbox.transport == NULL:
@@ -214,6 +245,18 @@ cdef class Endpoint:
         reported = [self.inbox.unreachable.data[i] for i in range(self.inbox.unreachable.size)]
         self.inbox.unreachable.clear()
         return reported
+
+    def introductions(self) -> list:
+        """[(host, kind, bytes), ...] of strangers since the last call."""
+        cdef list fetched = []
+        cdef Introduction* one
+        cdef size_t i
+        for i in range(self.inbox.introductions.size):
+            one = &self.inbox.introductions.data[i]
+            fetched.append((one.host, one.kind, one.bytes.bytes()[:one.bytes.size]))
+            blob_release(one.bytes)
+        self.inbox.introductions.clear()
+        return fetched
 
     def statistics(self, uint64_t peer) -> dict:
         """What was counted for one peer."""

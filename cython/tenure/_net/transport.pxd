@@ -8,7 +8,10 @@ The transport owns its sockets, buffers and peers; the epoll descriptor is the c
 message whose peer is not connected, or that does not fit its peer's queue, is dropped, counted and reported once per spell of
 trouble. It never blocks, starts no thread, and allocates nothing that a stranger's bytes ask for.
 
-Callbacks come from `transport_on_event` (both), `transport_flush` and `transport_tick` (`unreachable`), never from inside
+A host that is no peer yet, but knows the cluster's identity and this host's, may say one thing before it is turned away: who
+belongs to the cluster (`introduced`). So a member finds its way back although everybody it knew was replaced meanwhile.
+
+Callbacks come from `transport_on_event` (all), `transport_flush` and `transport_tick` (`unreachable`), never from inside
 `transport_send`. A callback may call everything here, `transport_close` included.
 """
 
@@ -42,7 +45,8 @@ cdef enum CloseReason:
     CLOSE_CROWDED = 16          # too many connections that have not shaken hands
     CLOSE_MEMORY = 17
     CLOSE_LOCAL = 18            # this host wanted it: new address, peer removed, transport closed
-    CLOSE_REASONS = 19
+    CLOSE_INTRODUCED = 19       # a stranger has said who belongs to the cluster
+    CLOSE_REASONS = 20
 
 cdef struct TransportCallbacks:
     void* context
@@ -54,6 +58,11 @@ cdef struct TransportCallbacks:
     # Bytes that the peer's host sent with transport_send_data; they live until the callback returns. Null: a peer that sends
     # any is cut off.
     void (*deliver_data)(void* context, uint64_t peer, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil
+
+    # A peer that was dialled has answered: what is sent to it now is the first that it gets. Null: nobody wants to know.
+    void (*connected)(void* context, uint64_t peer) noexcept nogil
+    # The first data of a host of this cluster that is no peer here; its connection ends behind it. Null: strangers are refused.
+    void (*introduced)(void* context, uint64_t host, uint32_t kind, const char* bytes, uint32_t size) noexcept nogil
 
 cdef struct TransportConfig:
     uint8_t cluster_id[16]
@@ -84,6 +93,7 @@ cdef enum ConnectionState:
     CONNECTING = 0              # ours: TCP is not there yet
     SHAKING = 1
     OPEN = 2
+    INTRODUCING = 3             # a stranger's, accepted: one frame of data, and no more
 
 cdef struct Peer:
     uint64_t id
@@ -109,6 +119,7 @@ cdef struct Connection:
     uint64_t missing_bytes      # of the frame that has begun
     int64_t since_ns            # opened, or, once OPEN, shook hands
     Peer* peer                  # null until an accepted connection shook hands
+    uint64_t stranger_id        # while INTRODUCING
     Buffer input
     Buffer output
     Connection* next_dead
@@ -131,6 +142,7 @@ cdef struct Transport:
     Vec[Peer*] peers
     Vec[Connection*] slots      # null: free
     Connection* dead
+    Connection* stranger        # the one that is INTRODUCING; null when there is none
     TransportStatistics statistics
 
 # ---- public

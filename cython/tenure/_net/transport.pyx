@@ -12,7 +12,7 @@ may have spent long on others in between.
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from tenure._core.clock cimport clock_monotonic_ns, clock_now_ns
 from tenure._core.posix cimport (
@@ -34,12 +34,12 @@ from tenure._net.message_codec cimport (
     CODEC_NO_MEMORY, CODEC_OK, CodecResult, message_bytes, message_decode, message_encode,
 )
 from tenure._net.socket cimport (
-    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EEXIST, EINPROGRESS, EINVAL, ENOENT, ENOMEM, IPPROTO_TCP, MSG_NOSIGNAL,
-    SHUT_RDWR, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN,
-    TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
-    accept4, addrinfo, bind, connect, freeaddrinfo, getaddrinfo, getsockname, getsockopt, htons, listen, ntohs, recv, send,
-    setsockopt, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
+    ECONNABORTED, EEXIST, EINPROGRESS, EINVAL, ENOENT, ENOMEM, MSG_NOSIGNAL, SHUT_RDWR, SHUT_WR, SO_ERROR, SO_REUSEADDR,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN,
+    accept4, bind, connect, getsockname, getsockopt, listen, ntohs, recv, send, setsockopt, shutdown, sockaddr, sockaddr_in,
+    sockaddr_storage, socket, socklen_t,
 )
+from tenure._net.tcp cimport tcp_resolve, tcp_set_options
 from tenure._raft.types cimport Message, message_release
 
 cdef enum:
@@ -48,6 +48,7 @@ cdef enum:
     MAX_UNAUTHENTICATED = 64
     ACCEPTS_PER_EVENT = 16
     HANDSHAKE_FRAME_BYTES = 256             # all that a connection may send at once before it shook hands
+    INTRODUCTION_BYTES = 64 * 1024          # the one frame that a host which nobody knows yet may send
     READ_BYTES_PER_EVENT = 256 * 1024       # fairness: the rest waits for the next pass
     READ_CHUNK_BYTES = 64 * 1024
     KEPT_BYTES = 1024 * 1024                # an empty buffer that is larger is given back
@@ -55,12 +56,6 @@ cdef enum:
     BACKOFF_CAP_NS = 1000 * 1000 * 1000
     STEADY_NS = 1000 * 1000 * 1000          # a connection that lived that long makes the backoff start anew
     HANDSHAKE_TIMEOUT_NS = 2000 * 1000 * 1000
-    # Bytes that are not acknowledged for so long: dial anew. TCP itself would ask again after 0.2, 0.4, 0.8, ... s, so a cut
-    # that lasted for seconds would go on for as long again, while a new connection is there a second after the healing.
-    USER_TIMEOUT_MS = 2000
-    KEEPALIVE_IDLE_S = 5                    # a connection on which nothing is under way is found dead after about 10 s
-    KEEPALIVE_INTERVAL_S = 2
-    KEEPALIVE_COUNT = 3
 
 CLOSE_REASON_NAMES = {
     CLOSE_BAD_MAGIC: "bad_magic",
@@ -80,6 +75,7 @@ CLOSE_REASON_NAMES = {
     CLOSE_CROWDED: "crowded",
     CLOSE_MEMORY: "memory",
     CLOSE_LOCAL: "local",
+    CLOSE_INTRODUCED: "introduced",
 }
 
 
@@ -110,42 +106,6 @@ cdef void leave(Transport* t) noexcept nogil:
 
 
 # ---- small things
-
-cdef bint resolve(const char* address, uint16_t port, sockaddr_storage* into, socklen_t* bytes) noexcept nogil:
-    """A numeric address; no name is ever looked up."""
-    cdef addrinfo hints
-    cdef addrinfo* found = NULL
-    memset(&hints, 0, sizeof(hints))
-    hints.ai_flags = AI_NUMERICHOST
-    hints.ai_socktype = SOCK_STREAM
-    if address == NULL or getaddrinfo(address, NULL, &hints, &found) != 0:
-        return False
-    memset(into, 0, sizeof(sockaddr_storage))
-    memcpy(into, found.ai_addr, found.ai_addrlen)
-    bytes[0] = found.ai_addrlen
-    freeaddrinfo(found)
-    if into.ss_family == AF_INET:
-        (<sockaddr_in*>into).sin_port = htons(port)
-    elif into.ss_family == AF_INET6:
-        (<sockaddr_in6*>into).sin6_port = htons(port)
-    else:
-        return False
-    return True
-
-
-cdef void set_option(int fd, int level, int name, int value) noexcept nogil:
-    # what cannot be set costs speed or patience, not correctness
-    setsockopt(fd, level, name, &value, sizeof(value))
-
-
-cdef void set_options(int fd) noexcept nogil:
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1)
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT)
-
 
 cdef bint watch(Transport* t, int operation, int fd, uint64_t token, uint32_t events) noexcept nogil:
     cdef epoll_event event
@@ -245,6 +205,8 @@ cdef void connection_close(Transport* t, Connection* c, int reason) noexcept nog
     close(c.fd)
     c.fd = -1
     t.slots.data[c.slot] = NULL
+    if t.stranger == c:
+        t.stranger = NULL
     c.next_dead = t.dead
     t.dead = c
     if peer == NULL:
@@ -283,7 +245,7 @@ cdef void dial(Transport* t, Peer* peer) noexcept nogil:
     if fd < 0:
         redial_later(t, peer)
         return
-    set_options(fd)
+    tcp_set_options(fd)
     # EINPROGRESS is the usual answer; another error is found again by the event that epoll gives for it
     if connect(fd, <sockaddr*>&peer.address, peer.address_bytes) != 0 and errno != EINPROGRESS and errno != EINTR:
         close(fd)
@@ -328,7 +290,7 @@ cdef void accept_some(Transport* t) noexcept nogil:
             t.statistics.closed[<int>CLOSE_CROWDED] += 1
             close(fd)
             continue
-        set_options(fd)
+        tcp_set_options(fd)
         if connection_new(t, fd, NULL, False) != NULL:
             t.statistics.unauthenticated += 1
 
@@ -367,23 +329,38 @@ cdef void adopt(Transport* t, Peer* peer, const Hello* theirs) noexcept nogil:
     peer.incarnation.nonce = theirs.nonce
 
 
+cdef bint may_meet(const Transport* t, const Hello* theirs) noexcept nogil:
+    """One stranger at a time, and nobody who claims to be this host."""
+    return (
+        t.callbacks.introduced != NULL and t.stranger == NULL and theirs.from_ != 0 and theirs.from_ != t.identity.from_
+    )
+
+
 cdef void on_hello(Transport* t, Connection* c, const Frame* frame) noexcept nogil:
     cdef Hello theirs
     cdef Hello mine = t.identity
     cdef Peer* peer
     cdef Refusal refusal
+    cdef bint stranger
     if not hello_decode(frame.payload, frame.payload_bytes, &theirs):
         connection_close(t, c, CLOSE_BAD_MESSAGE)
         return
     peer = find_peer(t, theirs.from_)
     refusal = judge(t, &theirs, peer)
-    if refusal != REFUSAL_NONE:
+    stranger = refusal == REFUSAL_MEMBER and may_meet(t, &theirs)
+    if refusal != REFUSAL_NONE and not stranger:
         refuse(t, c, peer, refusal)
         return
     mine.version_min = mine.version_max = min(mine.version_max, theirs.version_max)
     mine.to = theirs.from_
     send_handshake(t, c, FRAME_WELCOME, &mine, REFUSAL_NONE)
     if c.fd < 0:
+        return
+    if stranger:
+        c.state = INTRODUCING
+        c.since_ns = clock_monotonic_ns()
+        c.stranger_id = theirs.from_
+        t.stranger = c
         return
     adopt(t, peer, &theirs)
     if peer.inbound != NULL:
@@ -414,6 +391,8 @@ cdef void on_welcome(Transport* t, Connection* c, const Frame* frame) noexcept n
     if peer.was_connected:
         peer.statistics.reconnects += 1
     peer.was_connected = True
+    if t.callbacks.connected != NULL:
+        t.callbacks.connected(t.callbacks.context, peer.id)
 
 
 cdef void on_refused(Transport* t, Connection* c, const Frame* frame) noexcept nogil:
@@ -443,6 +422,12 @@ cdef void on_message(Transport* t, Connection* c, const Frame* frame, int64_t no
     message_release(&message)
 
 
+cdef void on_introduction(Transport* t, Connection* c, const Frame* frame) noexcept nogil:
+    """Where who is in the cluster may be news; whether the stranger is among them shows when it dials again."""
+    t.callbacks.introduced(t.callbacks.context, c.stranger_id, frame.group, frame.payload, frame.payload_bytes)
+    connection_close(t, c, CLOSE_INTRODUCED)
+
+
 cdef void on_frame(Transport* t, Connection* c, const Frame* frame, int64_t now_ns) noexcept nogil:
     if c.state == OPEN:
         if frame.type == FRAME_MESSAGE and not c.dialled:
@@ -460,10 +445,21 @@ cdef void on_frame(Transport* t, Connection* c, const Frame* frame, int64_t now_
         if frame.type == FRAME_REFUSED:
             on_refused(t, c, frame)
             return
+    elif c.state == INTRODUCING:
+        if frame.type == FRAME_DATA:
+            on_introduction(t, c, frame)
+            return
     elif frame.type == FRAME_HELLO:
         on_hello(t, c, frame)
         return
     connection_close(t, c, CLOSE_UNEXPECTED)
+
+
+cdef uint64_t allowed_bytes(const Transport* t, const Connection* c) noexcept nogil:
+    """How long a frame may be here."""
+    if c.state == INTRODUCING:
+        return INTRODUCTION_BYTES
+    return t.max_frame_bytes if c.state == OPEN and not c.dialled else <uint64_t>HANDSHAKE_FRAME_BYTES
 
 
 cdef void parse_input(Transport* t, Connection* c, int64_t now_ns) noexcept nogil:
@@ -471,7 +467,7 @@ cdef void parse_input(Transport* t, Connection* c, int64_t now_ns) noexcept nogi
     cdef FrameResult result
     cdef uint64_t allowed
     while c.fd >= 0 and buffer_size(&c.input):
-        allowed = t.max_frame_bytes if c.state == OPEN and not c.dialled else <uint64_t>HANDSHAKE_FRAME_BYTES
+        allowed = allowed_bytes(t, c)
         result = frame_parse(buffer_front(&c.input), buffer_size(&c.input), allowed, &frame)
         if result == FRAME_INCOMPLETE:
             c.missing_bytes = frame.bytes - buffer_size(&c.input) if frame.bytes else 0
@@ -547,12 +543,13 @@ cdef void write_output(Transport* t, Connection* c) noexcept nogil:
 cdef int listen_on(Transport* t, const TransportConfig* config) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t bytes = 0
-    if not resolve(config.listen_address, config.listen_port, &address, &bytes):
+    cdef int reuse = 1
+    if not tcp_resolve(config.listen_address, config.listen_port, &address, &bytes):
         return EINVAL
     t.listen_fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if t.listen_fd < 0:
         return errno
-    set_option(t.listen_fd, SOL_SOCKET, SO_REUSEADDR, 1)
+    setsockopt(t.listen_fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse))
     if bind(t.listen_fd, <sockaddr*>&address, bytes) != 0 or listen(t.listen_fd, SOMAXCONN) != 0:
         return errno
     bytes = sizeof(address)
@@ -600,7 +597,7 @@ cdef int transport_add_peer(Transport* t, uint64_t id, const char* address, uint
         return ENOMEM
     peer.id = id
     peer.backoff_ns = BACKOFF_START_NS
-    if not resolve(address, port, &peer.address, &peer.address_bytes):
+    if not tcp_resolve(address, port, &peer.address, &peer.address_bytes):
         free(peer)
         return EINVAL
     if not t.peers.push(peer):
@@ -615,7 +612,7 @@ cdef int transport_set_peer_address(Transport* t, uint64_t id, const char* addre
     cdef socklen_t bytes = 0
     if peer == NULL:
         return ENOENT
-    if not resolve(address, port, &resolved, &bytes):
+    if not tcp_resolve(address, port, &resolved, &bytes):
         return EINVAL
     enter(t)
     peer.address = resolved

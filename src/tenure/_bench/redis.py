@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Load", "ask", "compare", "missing", "program", "stand_alone"]
+__all__ = ["Load", "ask", "compare", "compare_among_writes", "missing", "program", "stand_alone"]
 
 START_LIMIT_S = 5.0
 LOAD_LIMIT_S = 30.0
 CLIENTS = 50
+WRITERS_BEGIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +92,57 @@ def stand_alone(directory: Path) -> Iterator[int]:
             process.wait()
 
 
-def ask(port: int, command: str, requests: int, pipeline: int, clients: int = CLIENTS) -> tuple[float, float]:
-    """(requests a second, p99 in milliseconds) as the client itself reports them."""
+def line_of(port: int, command: str, requests: int, pipeline: int, clients: int) -> list[str]:
     client = program("benchmark")
     assert client is not None
-    line = [
+    return [
         client, "-h", "127.0.0.1", "-p", str(port), "-c", str(clients), "-n", str(requests), "-P", str(pipeline),
         "-r", "100000", "-d", "64", "-t", command, "--csv",
     ]  # fmt: skip
+
+
+def ask(port: int, command: str, requests: int, pipeline: int, clients: int = CLIENTS) -> tuple[float, float]:
+    """(requests a second, p99 in milliseconds) as the client itself reports them."""
+    line = line_of(port, command, requests, pipeline, clients)
+    client = line[0]
     done = subprocess.run(line, capture_output=True, text=True, timeout=LOAD_LIMIT_S, check=False)
     rows = list(csv.reader(done.stdout.splitlines()))
     if done.returncode != 0 or len(rows) < 2 or "error" in done.stderr.lower():
         raise RuntimeError(f"{client} against port {port}: {done.stderr.strip() or done.stdout.strip()[:200]}")
     found = dict(zip(rows[0], rows[-1], strict=True))
     return float(found["rps"]), float(found["p99_latency_ms"])
+
+
+def ask_among_writes(port: int, requests: int) -> float:
+    """p99 of GET in milliseconds while as many other clients write without pause."""
+    half = CLIENTS // 2
+    writers = subprocess.Popen(
+        line_of(port, "set", 1_000 * requests, 1, half), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(WRITERS_BEGIN_S)
+        if writers.poll() is not None:
+            raise RuntimeError(f"the writers at port {port} have given up")
+        return ask(port, "get", requests, 1, half)[1]
+    finally:
+        writers.kill()
+        writers.wait()
+
+
+def compare_among_writes(port: int, peer_port: int, load: Load) -> Finding:
+    """p99 of GET while half of the clients write."""
+    end = time.monotonic() + load.limit_s / 2
+    turns: list[tuple[float, float]] = []
+    while len(turns) < load.rounds and (not turns or time.monotonic() < end):
+        turns.append((ask_among_writes(peer_port, load.requests), ask_among_writes(port, load.requests)))
+    return Finding(
+        f"Redis GET p99, half of {CLIENTS} clients write",
+        median(ours for _, ours in turns),
+        "ms",
+        reference=median(theirs for theirs, _ in turns),
+        reference_name="stand-alone server",
+        note="as the client rounds it; here the writes are durable on two disks, there in memory",
+    )
 
 
 def compare(port: int, peer_port: int, load: Load) -> Iterator[Finding]:

@@ -214,7 +214,8 @@ def measure_redis(live: LiveCluster, directory: Path, effort: Effort, report: Re
             report.findings.append(finding)
             if time.monotonic() - began > REDIS_UNTIL_S:
                 report.skipped.append(f"Redis side by side after {finding.name!r}: this machine is too busy now")
-                break
+                return
+        report.findings.append(redis.compare_among_writes(port, peer_port, effort.redis))
 
 
 def measure_etcd(live: LiveCluster, directory: Path, effort: Effort, report: Report, began: float) -> None:

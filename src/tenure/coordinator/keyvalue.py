@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from tenure._kv import codec
 from tenure._kv.machine import CONFIRMED, LED, SETTLED, UNDECIDED, Answer
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tenure._kv.machine import KeyValueMachine
-    from tenure.coordinator.coordinator import Coordinator
     from tenure.engine.aio import AsyncEngine
-    from tenure.engine.protocol import ProposalResult
+    from tenure.engine.protocol import Engine, ProposalResult
 
 __all__ = ["AsyncKeyValue", "KeyValue"]
 
@@ -37,6 +36,16 @@ T = TypeVar("T")
 
 INT64_MAX = (1 << 63) - 1
 NEVER_SETTLED = "whether a key has ended was not settled in time"
+
+
+class Dispatcher(Protocol):
+    """What carries the commands and fences the reads; `Coordinator` says what each call promises."""
+
+    engine: Engine
+
+    def try_lease_read(self) -> int | None: ...
+    def linearizable_read(self, timeout: float | None = None) -> int: ...
+    def dispatch(self, command: bytes, *, timeout: float | None = None) -> ProposalResult: ...
 
 
 class Commands:
@@ -105,7 +114,7 @@ class KeyValue:
     `compare_and_set` may then have happened. A life is given in seconds (`ex`) or in whole milliseconds (`px`).
     """
 
-    def __init__(self, coordinator: Coordinator, machine: KeyValueMachine) -> None:
+    def __init__(self, coordinator: Dispatcher, machine: KeyValueMachine) -> None:
         self._coordinator = coordinator
         self._machine = machine
         self._commands = Commands(machine)
@@ -267,7 +276,7 @@ class AsyncKeyValue:
     """The awaitable calls of a `KeyValue`; get it as `kv.aio`. A read that the lease covers never suspends."""
 
     def __init__(
-        self, coordinator: Coordinator, engine: AsyncEngine, machine: KeyValueMachine, commands: Commands
+        self, coordinator: Dispatcher, engine: AsyncEngine, machine: KeyValueMachine, commands: Commands
     ) -> None:
         self._coordinator = coordinator
         self._engine = engine

@@ -16,7 +16,7 @@ import itertools
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tenure._host.core import PROPOSE, READ, STEP_DOWN, TRANSFER, CompletionInbox
 from tenure.engine.outcome import OK, Call, is_transient, timed_out
@@ -24,11 +24,30 @@ from tenure.engine.protocol import ProposalResult
 from tenure.errors import Closed, Overloaded, Timeout
 
 if TYPE_CHECKING:
-    from tenure.engine.native import NativeEngine
+    from tenure.engine.outcome import Outcome
+    from tenure.errors import TenureError
 
 __all__ = ["AsyncEngine"]
 
-Outcome: TypeAlias = "tuple[int, int, int, int, bytes | None]"
+
+class Submitter(Protocol):
+    """What is asked of the engine whose calls are awaited; `NativeEngine` says what each is."""
+
+    attempt_s: float
+    retry_s: float
+
+    @property
+    def leader(self) -> int | None: ...
+    def try_lease_read(self) -> int | None: ...
+    def check(self) -> None: ...
+    def command(self, data: bytes) -> bytes: ...
+    def limit_s(self, timeout_s: float | None) -> float: ...
+    def member(self, target: int | None) -> int: ...
+    def post(self, kind: int, data: bytes | None, argument: int, inbox: CompletionInbox, tag: int) -> None: ...
+    def error(self, call: Call, code: int, leader: int = 0, *, size_bytes: int = 0) -> TenureError: ...
+    def verify(self, outcome: Outcome) -> None: ...
+    def successor(self, term: int, target: int | None) -> int | None: ...
+    async def end(self, *, graceful: bool, timeout_s: float | None) -> None: ...
 
 
 class Pending(NamedTuple):
@@ -53,7 +72,7 @@ class LoopInbox:
         loop.add_reader(self._inbox.fileno(), self._drain)
 
     def submit(
-        self, engine: NativeEngine, call: Call, kind: int, data: bytes | None, argument: int, timeout_s: float
+        self, engine: Submitter, call: Call, kind: int, data: bytes | None, argument: int, timeout_s: float
     ) -> asyncio.Future[Outcome]:
         """Submit; the future ends with the outcome, or with what a deadline means for this kind of call."""
         if len(self._pending) >= self._capacity:
@@ -114,7 +133,7 @@ class AsyncEngine:
     of the same name of `tenure.engine.protocol.Engine`.
     """
 
-    def __init__(self, engine: NativeEngine) -> None:
+    def __init__(self, engine: Submitter) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._inboxes: dict[int, LoopInbox] = {}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Mapping, Sequence
 
-    from tenure.engine.native import Outcome
+    from tenure.engine.outcome import Outcome
 
 __all__ = ["GroupMembership", "open_roster"]
 

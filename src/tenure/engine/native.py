@@ -24,7 +24,7 @@ import uuid
 import weakref
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tenure._core.clock import granularity_ns, now_ns
 from tenure._core.fence import FencedRead
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tenure._host.core import CompletionInbox
+    from tenure.engine.outcome import Outcome
     from tenure.engine.protocol import StateMachine
     from tenure.errors import TenureError
 
@@ -51,12 +52,11 @@ __all__ = ["NativeEngine"]
 
 logger = logging.getLogger("tenure.engine")
 
-Outcome: TypeAlias = "tuple[int, int, int, int, bytes | None]"
 
 NO_DEADLINE = -1
 # What `status` shows as fields of its own; the rest of the host's numbers are its counters.
 NAMED_GAUGES = frozenset(
-    {"term", "leader", "role", "failed", "commit_index", "applied_index", "first_index", "last_index"}
+    {"term", "leader", "transferee", "role", "failed", "commit_index", "applied_index", "first_index", "last_index"}
 )
 
 
@@ -593,11 +593,10 @@ class NativeEngine:
         self.check()
         gauges = self._core.gauges()
         leader = gauges["leader"]
-        if not leader or gauges["term"] <= term:
-            return None
-        if target is not None and leader == self._member_id:
-            raise ProposalRefused(f"member {target} did not take over in time; this one leads again")
-        return leader
+        given_up = gauges["term"] == term and not gauges["transferee"]
+        if target is not None and leader == self._member_id and (given_up or gauges["term"] > term):
+            raise ProposalRefused(f"member {target} did not take over in time; this one leads")
+        return leader if leader and gauges["term"] > term else None
 
     def post(self, kind: int, data: bytes | None, argument: int, inbox: CompletionInbox, tag: int) -> None:
         """Submit for an event loop."""

@@ -8,7 +8,7 @@ state machines written in Python. What is wrong with a directory that cannot be 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tenure.errors import (
     AddressUnavailable,
@@ -39,6 +39,7 @@ __all__ = [
     "OK",
     "Call",
     "Code",
+    "Outcome",
     "Outcomes",
     "failure_name",
     "is_transient",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 OK = 0
+Outcome: TypeAlias = "tuple[int, int, int, int, bytes | None]"  # code, index, term, leader, value
 
 
 class Code(enum.IntEnum):

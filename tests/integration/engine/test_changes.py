@@ -202,6 +202,31 @@ def test_a_learner_that_jumped_over_the_changes_finds_everybody(grow):
     same_everywhere(cluster)
 
 
+def test_a_member_whose_every_acquaintance_was_replaced_finds_the_group_again(grow):
+    """While it was away, the two that it knew made room for two of whom it has never heard; they dial it."""
+    cluster = grow(3, machine=KeyValueMachine)
+    write(cluster, 10)
+    same_everywhere(cluster)
+    away = next(id for id in cluster.engines if id != cluster.leader().member_id)
+    known = [id for id in cluster.engines if id != away]
+    cluster.engines.pop(away).close(graceful=False)
+    cluster.machines.pop(away)
+    for old, new in zip(known, (4, 5), strict=True):
+        join(cluster, new)
+        cluster.leader().add_voter(new, cluster.joined[new], timeout=15)
+        cluster.leader().remove(old, timeout=15)
+        cluster.engines.pop(old).close()
+        cluster.machines.pop(old)
+    write(cluster, 10, name=b"after")
+    cluster.start(away)  # its directory, and what it is started with, name the first three
+    same_everywhere(cluster)
+    assert set(cluster.engines[away].configuration().voters) == {4, 5, away}
+    cluster.engines.pop(4).close(graceful=False)
+    cluster.machines.pop(4)
+    write(cluster, 10, name=b"carried by the one that was away")
+    same_everywhere(cluster)
+
+
 def test_what_no_group_can_do_is_refused(grow):
     cluster = grow(3, machine=KeyValueMachine)
     leader, follower = cluster.leader(), cluster.follower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -65,3 +66,21 @@ def test_a_read_that_waits_learns_that_the_engine_is_closed(left_alone):
     assert isinstance(found[0], Closed)
     with pytest.raises(Closed):
         left_alone.linearizable_read()
+
+
+def test_the_status_is_never_behind_an_answer(tmp_path):
+    """On one core: whoever is woken by an answer runs at once, ahead of what the loop has still to do."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # threads that are started now inherit it
+    try:
+        cluster = Cluster(tmp_path, 1)
+        try:
+            engine = cluster.leader()
+            for number in range(300):
+                index = engine.propose(b"k=%d" % number).index
+                assert engine.status().applied_index >= index
+                assert engine.status().applied_index >= engine.linearizable_read()
+        finally:
+            cluster.close()
+    finally:
+        os.sched_setaffinity(0, cores)

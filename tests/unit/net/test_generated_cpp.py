@@ -28,6 +28,7 @@ from generated_cpp import function_body, generated_file, python_calls
                 "on_message",
                 "on_hello",
                 "on_welcome",
+                "on_introduction",
                 "connection_close",
             ],
         ),

@@ -357,3 +357,74 @@ def test_a_snapshot_without_a_snapshot_does_not_arrive() -> None:
     peer = RawPeer.shaken(one)
     peer.send(message_frame(Message("MsgSnap", from_=2, to=1)))
     pump_until(lambda: closed(one, "bad_message"), one)
+
+
+# ---- strangers: hosts of the cluster that are no peers here
+
+
+def roster_frame(payload: bytes = b"who is where", kind: int = 9) -> bytes:
+    return build(TYPES["data"], kind, payload)
+
+
+def stranger_at(one: Endpoint, id: int = 5) -> RawPeer:
+    return RawPeer.shaken(one, from_=id)
+
+
+def test_a_stranger_may_say_one_thing_and_is_turned_away() -> None:
+    one = endpoint(1, meets_strangers=True)
+    peer = stranger_at(one)
+    peer.send(roster_frame() + message_frame(heartbeat(5, 1)) + roster_frame(b"and more"))
+    pump_until(peer.at_end, one)
+    assert one.introductions() == [(5, 9, b"who is where")]
+    assert one.received() == []
+    assert one.totals()["closed"] == {"introduced": 1}
+    assert one.totals()["unauthenticated"] == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (message_frame(heartbeat(5, 1)), "unexpected"),
+        (hello_frame(from_=5), "unexpected"),
+        (roster_frame(bytes(64 * 1024)), "bad_length"),
+        (roster_frame()[:-1] + b"\0", "bad_checksum"),
+    ],
+)
+def test_a_stranger_that_says_anything_else_is_cut_off(data: bytes, reason: str) -> None:
+    one = endpoint(1, meets_strangers=True)
+    peer = stranger_at(one)
+    peer.send(data)
+    pump_until(peer.at_end, one)
+    assert closed(one, reason) == 1
+    assert one.introductions() == []
+    stranger_at(one).send(roster_frame())  # the place is free again
+    pump_until(one.introductions, one)
+
+
+def test_a_stranger_that_says_nothing_is_cut_off_and_keeps_only_other_strangers_out() -> None:
+    one = endpoint(1, meets_strangers=True)
+    one.add_peer(2, "127.0.0.1", 9)
+    one.set_handshake_timeout(5 * DEADLINE_NS)
+    silent, second = stranger_at(one), RawPeer.dial(one)
+    second.send(hello_frame(from_=6))
+    assert second.refusal(one) == "member"
+    RawPeer.shaken(one)
+    pump_until(silent.at_end, one)
+    assert closed(one, "timeout") == 1
+
+
+@pytest.mark.parametrize("id", [0, 1])
+def test_nobody_may_come_as_this_host(id: int) -> None:
+    one = endpoint(1, meets_strangers=True)
+    peer = RawPeer.dial(one)
+    peer.send(hello_frame(from_=id))
+    assert peer.refusal(one) == "member"
+
+
+def test_who_was_introduced_is_met_when_it_dials_again() -> None:
+    one, two = endpoint(1, meets_strangers=True), endpoint(2, greeting=b"hello")
+    two.add_peer(1, "127.0.0.1", one.port)
+    pump_until(lambda: one.totals()["closed"].get("introduced"), one, two)
+    assert one.introductions() == [(2, 9, b"hello")]
+    one.add_peer(2, "127.0.0.1", two.port)
+    pump_until(lambda: one.statistics(2)["connected"] and two.statistics(1)["connected"], one, two)

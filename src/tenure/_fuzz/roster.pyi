@@ -1,0 +1,1 @@
+"""Compiled, for other compiled modules only: nothing here is visible to Python."""
