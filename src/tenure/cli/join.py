@@ -113,7 +113,7 @@ def invite(answer: Mapping[str, Any]) -> Invitation:
             peer = one["address"] or roster.addresses.get(one["id"])
             if peer is not None:
                 members[int(one["id"])] = MemberAddresses(peer, admin=one["admin"])
-        config = dict(answer["config"])
+        config = {name: value for name, value in dict(answer["config"]).items() if name not in NOT_SHARED}
         name = str(answer["cluster"])
         # a recovered cluster is no longer the one that its name makes
         cluster = name if cluster_uuid(name) == roster.cluster_id else str(roster.cluster_id)

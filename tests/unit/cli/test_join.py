@@ -90,6 +90,15 @@ def test_what_concerns_one_machine_alone_is_not_taken_over(cluster, tmp_path):
     assert settings.config.call_timeout_s == 10
 
 
+def test_what_concerns_one_machine_alone_is_not_taken_over_from_whoever_says_it_all_the_same(cluster, tmp_path):
+    """A member of another build may; whether this machine syncs is for its operator to say."""
+    told = invitation_json(cluster.settings)
+    told["config"] |= {"fsync": "never", "insecure": True}
+    cluster.server._server.control._cluster = lambda: told
+    settings, _ = newcomer(tmp_path, cluster.admin)
+    assert (settings.config.fsync, settings.config.insecure) == ("always", False)
+
+
 def test_own_settings_win(cluster, tmp_path):
     table = {
         "cluster": "shop",
