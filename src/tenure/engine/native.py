@@ -528,6 +528,7 @@ class NativeEngine:
 
         Raises:
             Timeout: the disk or the state machine does not answer, so the end is still to come.
+            InvalidArgument: the time limit is not a number; nothing ends.
         """
         self._lifecycle.close(graceful=graceful, timeout=timeout)
 
