@@ -22,6 +22,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from tenure.admin import AdminClient
+from tenure.admin.address import split_address
 from tenure.cli.settings import MemberAddresses, Settings, cluster_uuid, parse_config, parse_settings
 from tenure.engine import roster as rosters
 from tenure.engine.native import host_and_port, written
@@ -111,6 +112,9 @@ def invite(answer: Mapping[str, Any]) -> Invitation:
         members = {id: MemberAddresses(peer) for id, peer in roster.addresses.items()}
         for one in told:
             peer = one["address"] or roster.addresses.get(one["id"])
+            for address in (peer, one["admin"]):
+                if address is not None:
+                    split_address(address)
             if peer is not None:
                 members[int(one["id"])] = MemberAddresses(peer, admin=one["admin"])
         config = {name: value for name, value in dict(answer["config"]).items() if name not in NOT_SHARED}

@@ -187,6 +187,14 @@ def test_an_answer_that_is_no_invitation_is_refused(cluster, damage):
         invite(answer)
 
 
+@pytest.mark.parametrize(("field", "value"), [("address", 7), ("address", "nowhere"), ("admin", ["127.0.0.1:7"])])
+def test_an_answer_whose_addresses_are_none_is_no_invitation(cluster, field, value):
+    answer = AdminClient([cluster.admin]).get("/v1/cluster")
+    answer["membership"]["members"][0][field] = value
+    with pytest.raises(ProtocolError):
+        invite(answer)
+
+
 # -------------------------------------------------------------------------------------------------------------- joining
 
 
