@@ -21,6 +21,17 @@ __all__ = ["Config", "UnsafeConfigWarning", "check_listen_address"]
 NS = 1_000_000_000
 MAX_PROMISE_NS = 10 * NS  # nobody promises for longer, whatever it is asked for
 MAX_RATE_DENOMINATOR = 1000
+# What the compiled host can count; further than anybody needs.
+MAX_SECONDS = 1e9
+MAX_TICKS = 1 << 29
+MAX_WHOLE = 1 << 62
+MAX_COUNT = (1 << 31) - 1
+MAX_FRAME_BYTES = (1 << 32) - 1  # the length on the wire has 32 bits
+LIMITS = {
+    "max_inflight_messages": MAX_COUNT,
+    "max_pending_reads": MAX_COUNT,
+    "max_frame_bytes": MAX_FRAME_BYTES,
+}
 
 
 class UnsafeConfigWarning(UserWarning):
@@ -129,12 +140,17 @@ class Config:
                 number = isinstance(value, int | float) and not isinstance(value, bool)
                 if not number or not 0 < value < math.inf:
                     raise refuse(field.name, f"{value!r} is not a positive number of seconds")
+                if value > MAX_SECONDS:
+                    raise refuse(field.name, f"{value!r} is more than {MAX_SECONDS:g} seconds")
             elif field.name.startswith("max_") or field.name == "segment_bytes":
                 whole = isinstance(value, int) and not isinstance(value, bool)
                 if not whole or value < 1:
                     raise refuse(field.name, f"{value!r} is not a positive whole number")
+                most = LIMITS.get(field.name, MAX_WHOLE)
+                if value > most:
+                    raise refuse(field.name, f"{value!r} is more than {most}")
         every: object = self.snapshot_every
-        if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+        if not isinstance(every, int) or isinstance(every, bool) or not 0 <= every <= MAX_WHOLE:
             raise refuse("snapshot_every", f"{every!r} is not a whole number of commands")
         if self.reads not in ("lease", "read_index"):
             raise refuse("reads", f'{self.reads!r} is neither "lease" nor "read_index"')
@@ -168,6 +184,8 @@ class Config:
         ticks = seconds / self.tick_s
         if ticks < 1 or abs(ticks - round(ticks)) > 1e-6:
             raise refuse(field, f"{seconds} s is not a whole number of ticks of {self.tick_s} s")
+        if ticks > MAX_TICKS:
+            raise refuse(field, f"{seconds} s is more than {MAX_TICKS} ticks of {self.tick_s} s")
 
     def _check_sizes(self) -> None:
         if self.max_frame_bytes < 2 * self.max_message_bytes:

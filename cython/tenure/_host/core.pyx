@@ -148,19 +148,18 @@ cdef class CompletionInbox:
         """More submissions than this may not be outstanding at once: a completion must always find room."""
         return INBOX
 
-    def drain(self) -> list:
-        """[(tag, outcome), ...] of everything finished so far."""
+    def drain(self, list finished not None) -> None:
+        """Append (tag, outcome) of everything that has finished by now. No signal comes between the queue and the list."""
         cdef void* item
         cdef Waiter* waiter
         cdef object tag
-        cdef list finished = []
         loop_wakeup_drain(&self.inbox.wakeup)
         loop_wakeup_arm(&self.inbox.wakeup)  # before the look: what comes later writes the descriptor again
         while True:
             with cython.critical_section(self):
                 item = popped(&self.inbox.queue)
             if item == NULL:
-                return finished
+                return
             waiter = <Waiter*>item
             tag = <uint64_t>waiter.tag
             finished.append((tag, take_outcome(waiter)))
@@ -726,13 +725,15 @@ cdef class HostCore:
                 return None
         batch = <ApplyBatch*>item
         entries = []
-        for i in range(batch.entries.size):
-            entry = &batch.entries.data[i]
-            entries.append((
-                entry.index, entry.term, entry.kind,
-                None if entry.data == NULL else PyBytes_FromStringAndSize(entry.data.bytes(), entry.data.size),
-            ))
-        apply_batch_free(batch)
+        try:
+            for i in range(batch.entries.size):
+                entry = &batch.entries.data[i]
+                entries.append((
+                    entry.index, entry.term, entry.kind,
+                    None if entry.data == NULL else PyBytes_FromStringAndSize(entry.data.bytes(), entry.data.size),
+                ))
+        finally:
+            apply_batch_free(batch)
         return entries
 
     def batch_applied(self, uint64_t index, list results) -> None:

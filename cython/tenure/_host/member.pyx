@@ -178,9 +178,9 @@ cdef void member_propose(Member* m, Blob** payloads, Caller* callers, size_t cou
 
 
 cdef void member_change(Member* m, Blob* payload, bint is_v1, const Caller* caller, int64_t now_ns) noexcept nogil:
-    cdef PendingProposal pending
     cdef ConfChange change
     cdef Entry entry
+    cdef uint64_t index = 0
     cdef int32_t refused = OK
     cdef int code = ERR_OVERLOADED
     memset(&entry, 0, sizeof(entry))
@@ -189,15 +189,13 @@ cdef void member_change(Member* m, Blob* payload, bint is_v1, const Caller* call
     if m.proposals.reserve(m.proposals.size + 1):
         code = conf_change_decode(&entry, &change)
     if code == OK:
-        code = raft_propose_conf_change(m.raft, &change, now_ns, &pending.index, &refused)
+        code = raft_propose_conf_change(m.raft, &change, now_ns, &index, &refused)
     blob_release(payload)
     if code != OK or refused != OK:
         # of a refused change an empty entry remains, which nobody waits for
         caller_answer(caller, code if code != OK else refused, 0, m.raft.term, m.raft.lead, NULL)
         return
-    pending.term = m.raft.term
-    pending.caller = caller[0]
-    m.proposals.push(pending)
+    note_proposals(m, caller, 1, index)
 
 
 cdef void put_ids(Vec[char]* out, const uint64_t* ids, int32_t count) noexcept nogil:

@@ -174,7 +174,10 @@ cdef bint keeper_step(Timekeeper* k, int64_t now_ns) noexcept nogil:
             head = 0
         k.pending_head = head
         store_pend(k.store, least_hint(k, INT64_MAX))
-    if k.member.raft.failed != OK or (k.member.raft.role == LEADER and not keeper_leads(k)):
+    if k.member.raft.failed != OK:
+        keeper_end(k)                                     # the member answers nobody any more
+        return False
+    if k.member.raft.role == LEADER and not keeper_leads(k):
         return False
     if k.announce and k.member.raft.role == LEADER and not k.ceiling.under_way:
         k.announce = False

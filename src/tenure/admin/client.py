@@ -19,6 +19,7 @@ __all__ = ["AdminClient", "ask_status", "split_address"]
 MAX_BYTES = 1 << 20
 SLACK_S = 2.0  # a member that answers at its deadline is still heard
 PAUSE_S = 0.1
+DEFECT = 500
 
 
 def ask_status(address: str, *, timeout: float = 2.0) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def exchange(
     Raises:
         ConnectionError: nobody listens there, or the connection broke before the request had left.
         Timeout: no answer came in time, to a request that changes nothing.
-        OutcomeUnknown: the same, to one that may have changed something.
+        OutcomeUnknown: no answer, or none that tells, to one that may have changed something.
         ProtocolError: what answered is no member of ours.
     """
     host, port = split_address(address)
@@ -76,11 +77,17 @@ def exchange(
             raise OutcomeUnknown(f"{address} hung up before it answered: {error}") from None
         raise
     except (http.client.HTTPException, ValueError) as error:
+        if sent:
+            raise OutcomeUnknown(f"{address} gave no answer that tells what came of it: {error}") from None
         raise ProtocolError(f"{address} is no admin endpoint: {error}") from error
     finally:
         connection.close()
     if not isinstance(answer, dict):
+        if sent:
+            raise OutcomeUnknown(f"{address} gave no answer that tells what came of it")
         raise ProtocolError(f"{address} is no admin endpoint")
+    if sent and response.status == DEFECT and wire.error_code(answer) == "error":
+        raise OutcomeUnknown(f"{address} met a defect of its own: ask it for its members, and see its log")
     return response.status, answer
 
 

@@ -72,8 +72,9 @@ class MemberReport:
         }
         try:
             status = engine.status()
-        except TenureError:
-            return report
+            lease_remaining_ns = self._coordinator.lease_remaining_ns
+        except TenureError:  # it was closed, perhaps since the last line
+            return report | {"state": str(engine.state)}
         report |= {
             "state": str(status.state),
             "term": status.term,
@@ -83,7 +84,7 @@ class MemberReport:
             "applied_index": status.applied_index,
             "first_index": status.first_index,
             "last_index": status.last_index,
-            "lease_remaining_ns": self._coordinator.lease_remaining_ns,
+            "lease_remaining_ns": lease_remaining_ns,
             "lease_duration_ns": getattr(engine, "lease_duration_ns", 0),
             "failure": status.failure,
             "counters": dict(status.counters),

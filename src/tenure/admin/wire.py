@@ -30,6 +30,7 @@ __all__ = [
     "MAX_BODY_BYTES",
     "HttpRefusal",
     "changes_of",
+    "error_code",
     "error_from_json",
     "error_json",
     "fields",
@@ -105,6 +106,13 @@ def error_json(error: TenureError, **more: Any) -> dict[str, Any]:
 def is_plain(value: object) -> bool:
     """Whether JSON has it."""
     return isinstance(value, str | int | float | bool)
+
+
+def error_code(body: Mapping[str, Any]) -> str | None:
+    """The code of the error that an answer carries; None when it carries none."""
+    found = body.get("error")
+    code = found.get("code") if isinstance(found, dict) else None
+    return code if isinstance(code, str) else None
 
 
 def error_from_json(body: Any) -> TenureError | None:

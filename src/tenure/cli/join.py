@@ -282,6 +282,9 @@ class Joiner:
                 self._step("promoted", self._promote)
         except (TenureError, OSError) as error:
             self.error = error
+        except Exception as error:
+            logger.exception("joining failed")  # an answer that makes no sense, perhaps: this host has not joined
+            self.error = error
         finally:
             self.done.set()
 

@@ -84,7 +84,7 @@ class Coordinator:
             OutcomeUnknown: submitted, but no outcome was learnt.
             Refused: and its other kinds: the command never takes effect.
         """
-        self._check()
+        self.check()
         own = self._own
         if own is None:
             return self.engine.propose(command, timeout=timeout)
@@ -102,7 +102,7 @@ class Coordinator:
         Raises:
             Timeout: no quorum confirmed in time.
         """
-        self._check()
+        self.check()
         return self.engine.linearizable_read(timeout=timeout)
 
     def _read_by_own_lease(self, timeout: float | None = None) -> int:
@@ -142,12 +142,13 @@ class Coordinator:
         if self._close_engine:
             self.engine.close(graceful=graceful, timeout=timeout)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Pass while the coordinator may be used; raises `Closed`."""
         if self._closed:
             raise Closed("the coordinator is closed")
 
     def __enter__(self) -> Self:
-        self._check()
+        self.check()
         return self
 
     def __exit__(self, *exc_info: Any) -> None:

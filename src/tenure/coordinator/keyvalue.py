@@ -43,6 +43,7 @@ class Dispatcher(Protocol):
 
     engine: Engine
 
+    def check(self) -> None: ...
     def try_lease_read(self) -> int | None: ...
     def linearizable_read(self, timeout: float | None = None) -> int: ...
     def dispatch(self, command: bytes, *, timeout: float | None = None) -> ProposalResult: ...
@@ -319,10 +320,12 @@ class AsyncKeyValue:
     async def _fence(self, timeout_s: float | None) -> int:
         if self._coordinator.try_lease_read() is not None:
             return LED
+        self._coordinator.check()
         await self._engine.linearizable_read(timeout=timeout_s)
         return CONFIRMED
 
     async def _settle(self, deadline: float | None) -> None:
+        self._coordinator.check()
         try:
             await self._engine.propose(self._commands.mark(), timeout=left_of(deadline))
         except OutcomeUnknown as unknown:  # of a command that changes nothing
@@ -405,6 +408,7 @@ class AsyncKeyValue:
         return bool(await self._run(self._commands.persist(key), timeout))
 
     async def _run(self, command: bytes, timeout_s: float | None) -> Any:
+        self._coordinator.check()
         return outcome(await self._engine.propose(command, timeout=timeout_s))
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from tenure._host.core import PROPOSE, READ, STEP_DOWN, TRANSFER, CompletionInbox
 from tenure.engine.outcome import OK, Call, is_transient, timed_out
 from tenure.engine.protocol import ProposalResult
-from tenure.errors import Overloaded, Timeout
+from tenure.errors import Closed, Overloaded, Timeout
 
 if TYPE_CHECKING:
     from tenure.engine.outcome import Outcome
@@ -65,6 +65,7 @@ class LoopInbox:
         self._inbox = CompletionInbox()
         self._capacity = self._inbox.capacity
         self._pending: dict[int, Pending] = {}
+        self._finished: list[tuple[int, Outcome]] = []
         self._tags = itertools.count(1)
         self._retiring = False
         self._reading = True
@@ -78,21 +79,36 @@ class LoopInbox:
             raise Overloaded("too many calls of this event loop are under way", limit="inbox")
         tag = next(self._tags)
         future: asyncio.Future[Outcome] = self.loop.create_future()
-        engine.post(kind, data, argument, self._inbox, tag)
         timer = None if math.isinf(timeout_s) else self.loop.call_later(timeout_s, expire, future, call)
         # Given up or not, the entry stays until the completion comes: that is what bounds the inbox.
         self._pending[tag] = Pending(future, timer)
+        try:
+            engine.post(kind, data, argument, self._inbox, tag)
+        except BaseException:
+            self._forget(tag)
+            raise
         return future
 
     def _drain(self) -> None:
-        for tag, outcome in self._inbox.drain():
-            future, timer = self._pending.pop(tag)
-            if timer is not None:
-                timer.cancel()
-            if not future.done():
-                future.set_result(outcome)
+        # Where Ctrl-C ends a callback, nothing that was taken out of the inbox is lost, and nothing is done twice.
+        try:
+            self._inbox.drain(self._finished)
+            for tag, outcome in self._finished:
+                pending = self._pending.get(tag)
+                if pending is not None and not pending.future.done():
+                    pending.future.set_result(outcome)
+                self._forget(tag)
+            self._finished.clear()
+        except BaseException:
+            self.loop.call_soon(self._drain)
+            raise
         if self._retiring:
             self.retire()
+
+    def _forget(self, tag: int) -> None:
+        pending = self._pending.pop(tag, None)
+        if pending is not None and pending.timer is not None:
+            pending.timer.cancel()
 
     def retire(self) -> None:
         """The host has stopped: every completion is in the inbox by now."""
@@ -132,12 +148,15 @@ class AsyncEngine:
             for key, old in list(self._inboxes.items()):  # also a closed loop whose id this one has now
                 if old.loop.is_closed():
                     del self._inboxes[key]
+            if self._retired:  # since it was asked whether the engine is open
+                raise Closed("the engine is closed")
             inbox = self._inboxes[id(loop)] = LoopInbox(loop)
         return inbox
 
     def retire(self) -> None:
         """The host has stopped: let every event loop read its last completions, then forget the inboxes. Any thread."""
         with self._lock:
+            self._retired = True
             inboxes = list(self._inboxes.values())
             self._inboxes.clear()
         for inbox in inboxes:

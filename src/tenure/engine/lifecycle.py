@@ -12,13 +12,17 @@ a forked child it does nothing at all: the threads are not there, and the socket
 from __future__ import annotations
 
 import atexit
+import collections
+import contextlib
 import logging
+import math
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
-from tenure.errors import Closed, ForkedProcess, Timeout
+from tenure.errors import Closed, ForkedProcess, InvalidArgument, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,27 +35,56 @@ logger = logging.getLogger("tenure.engine")
 
 LAST_CALL_S = 2.0  # after the order to stop at once: what a disk that still answers needs, and more
 PUMP_STOP_S = 1.0
+LONGEST_S = 1e6  # what the waiting calls of the standard library take, and as good as no limit
 
-open_ones: set[Lifecycle] = set()
+# Weak: nothing stays of one that was never started, for Ctrl-C came first; its engine and its threads hold any other.
+open_ones: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
 open_ones_lock = threading.Lock()
 
 
+class Flag:
+    """A `threading.Event` that a signal handler may use while its thread stands in the middle of another use."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()  # reentrant, where that of an Event is not
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Whether it was ever set."""
+        return self._set
+
+    def set(self) -> None:
+        """Set it for good, and wake everybody."""
+        with self._changed:
+            self._set = True
+            self._changed.notify_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; whether it is."""
+        with self._changed:
+            return self._changed.wait_for(self.is_set, timeout)
+
+
 class Lifecycle:
-    """Open, closing, closed. Any thread may call anything."""
+    """Open, closing, closed. Any thread may call anything, and a signal handler in the middle of any of it.
+
+    So nothing here holds a lock that the thread which ends the host would need: who comes first is who takes the only
+    item out of a list.
+    """
 
     def __init__(self, core: HostCore, shutdown_timeout_s: float) -> None:
         self._core = core
         self._shutdown_timeout_s = shutdown_timeout_s
         self._pid = os.getpid()
-        self._lock = threading.RLock()  # reentrant: a signal handler may close in the middle of a close
         self._pumps: list[threading.Thread] = []
-        self._at_end: list[Callable[[], None]] = []
+        self._at_end: collections.deque[Callable[[], None]] = collections.deque()
         self._drained: Callable[[], bool] | None = None
-        self._ended = threading.Event()
-        self._limit_s = shutdown_timeout_s
+        self._ended = Flag()
+        self._limit_s: dict[str, float] = {}  # of who closed first
         self._at_once = False
-        self._tasks_taken = False
-        self.closing = threading.Event()
+        self._turn: list[None] = [None]  # taken by the thread that ends the host
+        self._tasks_due = False
+        self.closing = Flag()
         self.stopped = False  # the host's threads are gone; the pumps end when they see it
         with open_ones_lock:
             open_ones.add(self)
@@ -90,7 +123,10 @@ class Lifecycle:
 
     def grace_s(self, timeout_s: float | None) -> float:
         """How long an end may take before it is made to come at once."""
-        return self._shutdown_timeout_s if timeout_s is None else max(0.0, timeout_s)
+        limit_s = self._shutdown_timeout_s if timeout_s is None else timeout_s
+        if math.isnan(limit_s):
+            raise InvalidArgument("timeout: is not a number", field="timeout")
+        return min(max(0.0, limit_s), LONGEST_S)
 
     def stuck(self) -> Timeout:
         """The error for an end that does not come."""
@@ -98,23 +134,28 @@ class Lifecycle:
 
     def at_end(self, fn: Callable[[], None]) -> None:
         """Have `fn` called once the host has stopped; at once when it has."""
-        with self._lock:
-            if not self._tasks_taken:
-                self._at_end.append(fn)
-                return
-        fn()
+        self._at_end.append(fn)
+        if self._tasks_due:
+            self._run_tasks()
+
+    def _run_tasks(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                fn = self._at_end.popleft()
+                try:
+                    fn()
+                except Exception:
+                    logger.exception("a task of the shutdown failed")
 
     def begin(self, *, graceful: bool = True, limit_s: float | None = None) -> None:
         """Start the end, or hasten one that is under way. Returns at once."""
         if self.forked:
             return
-        with self._lock:
-            self._at_once = self._at_once or not graceful
-            first = not self.closing.is_set()
-            if first:
-                self._limit_s = self._shutdown_timeout_s if limit_s is None else limit_s
-                self.closing.set()
-        if first:
+        if not graceful:
+            self._at_once = True
+        self._limit_s.setdefault("s", self.grace_s(limit_s))
+        self.closing.set()
+        if self._turn:  # also when Ctrl-C took who closed first away from here: then nobody else would
             try:
                 threading.Thread(target=self._finish, name="tenure-close", daemon=True).start()
             except RuntimeError:  # the interpreter is past starting threads
@@ -136,15 +177,15 @@ class Lifecycle:
         if self.forked:
             return
         limit_s = self.grace_s(timeout)
-        self.begin(graceful=graceful, limit_s=limit_s)
-        if threading.current_thread() in self._pumps:
-            return  # a callback or a state machine that closes its own engine: the end waits for it
         try:
+            self.begin(graceful=graceful, limit_s=limit_s)
+            if threading.current_thread() in self._pumps:
+                return  # a callback or a state machine that closes its own engine: the end waits for it
             if self._ended.wait(limit_s):
                 return
             self._wait_at_once()
         except BaseException:
-            self._hurry()
+            self.begin(graceful=False)
             raise
 
     def _wait_at_once(self) -> None:
@@ -160,9 +201,16 @@ class Lifecycle:
             time.sleep(0.001)
 
     def _finish(self) -> None:
-        until = time.monotonic() + min(self._limit_s, 1e6)
+        try:
+            self._turn.pop()
+        except IndexError:  # somebody else was faster
+            return
+        until = time.monotonic() + self._limit_s["s"]
         try:
             self._drain(until)
+        except Exception:
+            logger.exception("whether everything is applied could not be told")
+        try:
             self._core.close(self._at_once, max(0, int((until - time.monotonic()) * 1e9)))
         except Exception:
             logger.exception("the host did not stop cleanly")
@@ -171,17 +219,11 @@ class Lifecycle:
             thread.join(PUMP_STOP_S)
             if thread.is_alive():
                 logger.warning("thread %s is still busy and is left behind", thread.name)
+        self._tasks_due = True
+        self._run_tasks()
+        self._ended.set()
         with open_ones_lock:
             open_ones.discard(self)
-        with self._lock:
-            self._tasks_taken = True
-            waiting, self._at_end = self._at_end, []
-        for fn in waiting:
-            try:
-                fn()
-            except Exception:
-                logger.exception("a task of the shutdown failed")
-        self._ended.set()
 
     def abandon(self) -> None:
         """The engine was forgotten: stop in the background, and never in a forked child."""

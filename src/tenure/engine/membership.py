@@ -26,6 +26,7 @@ from tenure.errors import (
     LearnerBehind,
     NotALearner,
     OutcomeUnknown,
+    Overloaded,
     StorageError,
     TenureError,
     Timeout,
@@ -254,7 +255,7 @@ class GroupMembership:
                 if 0 <= deadline_ns <= time.monotonic_ns():
                     raise Timeout("not left yet")
                 pause(deadline_ns)
-        except (Timeout, Closed) as late:
+        except (Timeout, Closed, Overloaded) as late:
             raise OutcomeUnknown("the change is in the log; when the group has settled is not known yet") from late
         return membership
 

@@ -121,6 +121,7 @@ class NativeEngine:
             AddressUnavailable: the address cannot be listened on.
         """
         config = Config() if config is None else config
+        directory = os.path.abspath(directory)  # noqa: PTH100 - whatever becomes of the working directory
         addresses = resolve(members)
         self._member_id = check_member_id("member_id", member_id)
         if member_id not in addresses:
@@ -151,7 +152,7 @@ class NativeEngine:
         try:
             core = HostCore(
                 state_machine if isinstance(state_machine, NativeMachine) else None,
-                directory=os.fspath(directory),
+                directory=directory,
                 cluster_id=identity,
                 member_id=member_id,
                 addresses={id: (address.encode(), port) for id, (address, port) in addresses.items()},
@@ -163,6 +164,8 @@ class NativeEngine:
             )
         except CoreError as failure:
             raise opening_error(failure) from failure
+        except ValueError as failure:  # more members than a group can have
+            raise InvalidArgument(f"members: {failure}", field="members") from failure
         self._core = core
         self._port = core.port
         self._redis_host = options["redis_listen"][0].decode() if "redis_listen" in options else None
@@ -177,8 +180,16 @@ class NativeEngine:
         self.attempt_s = config.election_timeout_s
         self._first_attempt_ns = round(min(config.election_timeout_s, config.call_timeout_s) * 1e9)
         self.retry_s = config.tick_s
-        core.start()
         self._lifecycle = Lifecycle(core, config.shutdown_timeout_s)
+        try:
+            core.start()
+            self._set_up(core, state_machine)
+        except BaseException:  # Ctrl-C, or no more threads: nobody will hold what is open
+            with contextlib.suppress(Timeout):
+                self._lifecycle.close(graceful=False)
+            raise
+
+    def _set_up(self, core: HostCore, state_machine: StateMachine | NativeMachine) -> None:
         self._events = EventPump(core, self._lifecycle, self._group.refresh)
         self._lifecycle.pump("tenure-events", self._events.run)
         if not isinstance(state_machine, NativeMachine):
@@ -600,6 +611,7 @@ class NativeEngine:
         lifecycle = self._lifecycle
         if lifecycle.forked:
             return
+        grace_s = lifecycle.grace_s(timeout_s)
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
@@ -607,10 +619,10 @@ class NativeEngine:
             with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(ended.set)
 
-        lifecycle.begin(graceful=graceful, limit_s=timeout_s)
+        lifecycle.begin(graceful=graceful, limit_s=grace_s)
         lifecycle.at_end(tell)
         try:
-            async with asyncio.timeout(lifecycle.grace_s(timeout_s)):
+            async with asyncio.timeout(grace_s):
                 await ended.wait()
         except TimeoutError:
             lifecycle.begin(graceful=False)
@@ -727,7 +739,7 @@ def numeric(host: str) -> str:
         pass
     try:
         found = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
-    except OSError as failure:
+    except (OSError, ValueError) as failure:  # ValueError: not even a name, says the codec of names
         raise InvalidArgument(f"members: {host!r} has no address: {failure}", field="members") from None
     best = min(found, key=lambda one: one[0] != socket.AF_INET)
     return str(best[4][0])

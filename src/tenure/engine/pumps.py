@@ -75,7 +75,10 @@ class EventPump:
         while True:
             last_look = self._lifecycle.stopped  # read first: everything that was queued before is seen below
             while (event := self._core.next_event(0 if last_look else slice_end_ns(self._lifecycle))) is not None:
-                self._handle(*event)
+                try:
+                    self._handle(*event)
+                except Exception:
+                    logger.exception("an event could not be handled")
             if last_look:
                 break
         self._lose()  # a leader that was stopped at once had no time to say so
@@ -169,7 +172,12 @@ class ApplyPump:
     def run(self) -> None:
         """The body of the thread."""
         while not self._lifecycle.stopped:
-            entries = self._core.next_batch(slice_end_ns(self._lifecycle))
+            try:
+                entries = self._core.next_batch(slice_end_ns(self._lifecycle))
+            except Exception:  # no memory for the batch, and nobody gives it out again: the machine would miss it
+                logger.exception("committed commands could not be taken over")
+                self._fail(Code.MEMORY)
+                return
             if entries and not self._apply(entries):
                 return
 

@@ -34,6 +34,7 @@ from tenure._storage.records import Snapshot
 from tenure._storage.snapshot import SnapshotFolder
 from tenure._storage.wal import WriteAheadLog
 from tenure.engine import roster as rosters
+from tenure.engine.native import host_and_port, written
 from tenure.engine.roster import Roster, RosterEntry, replace_file, sync_directory
 from tenure.errors import CorruptLog, ForeignCluster, InvalidArgument, StorageError
 
@@ -98,13 +99,16 @@ def survey(directory: str | os.PathLike[str], member_id: int) -> Survivor:
 def recover(directory: str | os.PathLike[str], member_id: int, address: str) -> Recovered:
     """Make a new cluster of this directory's member; `address` is where other members will reach it.
 
+    A name is resolved now: members tell each other numeric addresses, and dial no others.
+
     Raises:
         ForeignCluster: the directory is another member's.
-        InvalidArgument: there is nothing in it.
+        InvalidArgument: there is nothing in it, or `address` is none.
         StorageError: and its kinds: it cannot be relied on, or another process uses it, or it is full.
     """
     folder = Path(directory)
     built = folder / BUILT
+    address = written(*host_and_port("address", address))
     try:
         if pending(folder):
             with DirectoryLock(folder):

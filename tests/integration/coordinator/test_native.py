@@ -365,6 +365,18 @@ def test_without_leases_every_read_asks_a_quorum(tmp_path):
         cluster.close()
 
 
+def test_a_coordinator_that_is_closed_does_nothing_for_asyncio_either_although_its_engine_lives(cluster):
+    leader = cluster.leader()
+    second = Coordinator(leader.engine, machine=leader._machine, close_engine=False)
+    kv = second.kv.aio
+    asyncio.run(kv.set(b"aio", b"before"))
+    second.close()
+    for call in (lambda: kv.get(b"aio"), lambda: kv.ttl(b"aio"), lambda: kv.set(b"aio", b"after")):
+        with pytest.raises(Closed):
+            asyncio.run(call())
+    assert leader.kv.get(b"aio") == b"before"
+
+
 def test_after_close_nothing_is_read(tmp_path):
     cluster = Cluster(tmp_path)
     try:

@@ -1,13 +1,17 @@
 """The engine under asyncio."""
 
 import asyncio
+import contextlib
+import math
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tenure import errors
-from tenure.engine import State
+from tenure.engine import State, aio
 
 
 def test_writes_and_reads(three):
@@ -224,3 +228,86 @@ def test_leadership_is_handed_over(three):
     leader = three.leader()
     target = three.follower().member_id
     assert asyncio.run(leader.aio.transfer_leadership(target)) == target
+
+
+def test_a_limit_that_is_no_number_ends_nothing(one):
+    """It used to say that the engine was closed while the member went on."""
+    engine = one.engines[1]
+    with pytest.raises(errors.InvalidArgument, match="timeout"):
+        asyncio.run(engine.aio.close(timeout=math.nan))
+    assert engine.propose(b"a=1").index > 1
+    asyncio.run(engine.aio.close(timeout=math.inf))
+    assert engine.state is State.CLOSED
+    one.start(1)
+
+
+class CtrlC:
+    """Raises KeyboardInterrupt at one line of what hands calls and completions over; `came` says whether it did."""
+
+    def __init__(self, at):
+        self.left, self.came = at, False
+
+    def __enter__(self):
+        sys.settrace(self.look)
+        return self
+
+    def __exit__(self, *exc_info):
+        sys.settrace(None)
+
+    def look(self, frame, event, _):
+        if frame.f_code.co_filename != aio.__file__ or frame.f_code.co_name not in ("submit", "_drain"):
+            return None
+        if event == "line" and self.left > 0:
+            self.left -= 1
+            if self.left == 0:
+                self.came = True
+                raise KeyboardInterrupt
+        return self.look
+
+
+def test_ctrl_c_in_the_middle_of_a_completion_loses_no_other(one):
+    """An event loop that is run without `asyncio.run` gets it anywhere, and may be run on, to put things in order."""
+    engine = one.engines[1]
+    for at in range(1, 100):
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            tasks = [loop.create_task(engine.aio.propose(b"%d=x" % i, timeout=math.inf)) for i in range(3)]
+            ctrl_c = CtrlC(at)
+            with contextlib.suppress(KeyboardInterrupt), ctrl_c:
+                loop.run_until_complete(asyncio.wait(tasks))
+            _, left = loop.run_until_complete(asyncio.wait(tasks, timeout=10))
+            assert not left, f"at line {at}"
+            ends = [type(task.exception()) for task in tasks]
+            assert ends.count(KeyboardInterrupt) <= 1
+            assert set(ends) <= {type(None), KeyboardInterrupt}
+            loop.run_until_complete(engine.aio.propose(b"after=x", timeout=10))
+        if not ctrl_c.came:
+            break
+    assert at > 20
+
+
+def wakeups():
+    """How many descriptors there are by which threads are woken."""
+    found = 0
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += "eventfd" in str(one.readlink())
+    return found
+
+
+def test_an_engine_that_ends_in_the_middle_of_a_call_leaves_nothing_with_the_event_loop(one):
+    engine = one.engines[1]
+    check = engine.check
+
+    def check_before_the_end():
+        check()
+        engine.close()
+
+    async def main():
+        engine.check = check_before_the_end
+        before = wakeups()
+        with pytest.raises(errors.Closed):
+            await engine.aio.propose(b"a=1")
+        await asyncio.sleep(0.01)
+        assert wakeups() == before
+
+    asyncio.run(main())

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import threading
 import time
@@ -464,3 +465,64 @@ def test_a_killed_process_leaves_what_it_acknowledged(tmp_path):
         """,
     )
     assert int(finish(again)) > index
+
+
+@pytest.mark.figures
+@pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="its allocator has room of its own")
+def test_a_machine_that_would_miss_a_batch_for_want_of_memory_stops_its_member(tmp_path):
+    """Else it would go on leading, with a lease, and never apply anything again."""
+    process = start_process(
+        tmp_path,
+        """
+        import resource
+
+        applying, gate = threading.Event(), threading.Event()
+
+        def apply(self, batch):
+            applying.set()
+            gate.wait()
+            return [None] * len(batch)
+
+        Machine.apply = apply
+        large = dict(max_message_bytes=40 << 20, max_frame_bytes=100 << 20, max_queued_bytes=100 << 20)
+        engine = NativeEngine(
+            Machine(), directory=sys.argv[1], cluster_id=bytes(16), member_id=1, members={1: sys.argv[2]},
+            config=Config(max_uncommitted_bytes=200 << 20, segment_bytes=100 << 20, stall_limit_s=60, **large),
+        )
+        engine.wait_for_leader()
+        unlimited = resource.RLIM_INFINITY
+        ends = []
+
+        def write(command):
+            try:
+                ends.append(engine.propose(command, timeout=30))
+            except errors.TenureError as end:
+                ends.append(end)
+
+        writers = [threading.Thread(target=write, args=(b"small",))]
+        writers[0].start()
+        applying.wait()
+        large = bytes(36 << 20)
+        for _ in range(3):  # more than the heap has room for without asking
+            writers.append(threading.Thread(target=write, args=(large,)))
+            writers[-1].start()
+        while engine.status().commit_index < 5:
+            time.sleep(0.005)
+
+        def used():
+            return int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+        before = 0
+        while before != used():  # what was only needed on the way is given back
+            before = used()
+            time.sleep(0.5)
+        resource.setrlimit(resource.RLIMIT_AS, (used() + (6 << 20), unlimited))
+        gate.set()
+        for writer in writers:
+            writer.join()
+        resource.setrlimit(resource.RLIMIT_AS, (unlimited, unlimited))
+        print(engine.state, engine.status().failure, type(ends[-1]).__name__, engine.try_lease_read())
+        engine.close()
+        """,
+    )
+    assert finish(process, silent=False).split() == ["failed", "memory", "OutcomeUnknown", "None"]

@@ -12,9 +12,9 @@ from tenure._kv.machine import KeyValueMachine
 from tenure.config import Config
 from tenure.engine import NativeEngine, State
 from tenure.engine.recovery import recover, survey
-from tenure.errors import ForeignCluster
+from tenure.errors import ForeignCluster, InvalidArgument
 
-from .cluster import CLUSTER_ID, FAST
+from .cluster import CLUSTER_ID, FAST, free_addresses
 
 SNAPSHOTS = Config(
     heartbeat_s=FAST.heartbeat_s, election_timeout_s=FAST.election_timeout_s, segment_bytes=4 << 20, snapshot_every=200
@@ -74,3 +74,30 @@ def test_a_new_cluster_of_one_survivor(clusters, config):
     # and once more, now that it is an ordinary member
     with NativeEngine(KeyValueMachine(), cluster_id=made.cluster_id, **how) as engine:
         assert engine.wait_for_leader(timeout=15) == survivor
+
+
+def test_a_survivor_that_was_given_by_name_is_found_by_those_who_join_and_start_anew(clusters):
+    """What is told of addresses replaces what others were told at their start, and nobody dials a name."""
+    cluster = clusters(1, machine=KeyValueMachine)
+    write(cluster.leader(), 100)
+    cluster.close()
+    address = cluster.members[1].replace("127.0.0.1", "localhost")
+    with pytest.raises(InvalidArgument, match="address"):
+        recover(cluster.folder / "1", 1, "nowhere")
+    made = recover(cluster.folder / "1", 1, address)
+    members = {1: address, 2: free_addresses([2])[2]}
+
+    def start(id):
+        return NativeEngine(
+            KeyValueMachine(), directory=cluster.folder / str(id), cluster_id=made.cluster_id, member_id=id,
+            members=members, bootstrap=[1], config=FAST,
+        )  # fmt: skip
+
+    with start(1) as survivor:
+        survivor.wait_for_leader(timeout=15)
+        with start(2) as newcomer:
+            survivor.add_voter(2, members[2])
+            assert newcomer.linearizable_read(timeout=15) > 100
+            assert survivor.configuration().member(1).address == cluster.members[1]
+        with start(2) as newcomer:
+            assert newcomer.linearizable_read(timeout=15) > 100

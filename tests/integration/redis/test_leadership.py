@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tenure._core.clock import wall_ms
-from tenure._host.core import TRANSFER
+from tenure._host.core import CHANGE, TRANSFER, HostCore
 from tenure._kv.codec import hint
+from tenure.engine.outcome import OK
 
 from .cluster import cluster, wait_until
 from .wire import Error, Status, Wire, encode
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from tests.faults.proxy import Network
 
     from .cluster import Cluster, Member
+
+ADD_LEARNER = 3  # of `_raft/types.pxd`
 
 
 def test_a_leader_that_comes_back_answers_what_it_is_asked_now(held_apart: Cluster) -> None:
@@ -50,6 +54,40 @@ def test_a_leader_that_comes_back_answers_what_it_is_asked_now(held_apart: Clust
             assert isinstance(reply, Error)
             assert reply.split()[0] in (b"TRYAGAIN", b"UNKNOWN")
         assert wire.call("GET", "lost") is None
+
+
+def test_a_change_of_the_group_is_told_its_own_outcome_by_a_leader_that_came_back(held_apart: Cluster) -> None:
+    """Clients of its former term still wait at the index of the change and behind it; it is made all the same."""
+    network = held_apart.network
+    assert network is not None
+    old = held_apart.leader()
+    with Wire(old.port) as waiting, Wire(old.port) as wire:
+        assert wire.call("SET", "a", 1) == Status(b"OK")
+        committed = old.core.gauges()["commit_index"]
+        network.hold(*held_apart.links_of(old))
+        waiting.send(encode("INCR", "lost") * 40)
+        wait_until(lambda: old.core.gauges()["last_index"] >= committed + 40)
+        new = held_apart.leader(old)
+        network.let_go()
+        wait_until(lambda: old.core.gauges()["applied_index"] == new.core.gauges()["applied_index"])
+        assert old.core.gauges()["last_index"] < committed + 40
+        new.core.call(TRANSFER, None, old.id, -1)
+        wait_until(old.leads)
+        change = HostCore.encode_change([(ADD_LEARNER, 9, b"127.0.0.1:9")], 0, True)
+        found = old.core.members(-1)
+        assert found is not None
+        limit_ns = time.monotonic_ns() + 10_000_000_000
+        with ThreadPoolExecutor(1) as beside:
+            made = beside.submit(old.core.call, CHANGE, change, found["index"] << 1 | 1, limit_ns)
+            wait_until(lambda: 9 in (old.core.members(-1) or {})["learners"])
+            for i in range(50):  # past the indexes where the others wait
+                assert wire.call("INCR", "n") == i + 1
+            outcome = made.result()
+        assert outcome is not None
+        assert outcome[0] == OK
+        assert committed < outcome[1] < committed + 40
+        for reply in [waiting.reply() for _ in range(40)]:
+            assert isinstance(reply, Error)
 
 
 def test_a_queue_that_is_full_for_a_moment_leaves_what_was_sent_its_outcome(

@@ -12,11 +12,14 @@ from contextlib import suppress
 
 import pytest
 
+from tenure._kv.machine import KeyValueMachine
 from tenure.admin import AdminServer, Latencies, ask_status
 from tenure.admin import server as server_module
 from tenure.admin.client import split_address
 from tenure.admin.latency import KEPT, Ring
-from tenure.admin.report import metrics_text
+from tenure.admin.report import MemberReport, metrics_text
+from tenure.coordinator import Coordinator
+from tenure.engine import NativeEngine
 from tenure.errors import AddressUnavailable, ProtocolError, Timeout
 
 REPORT = {
@@ -222,3 +225,23 @@ def test_percentiles_of_few_samples():
     latencies["read"].record(9)
     assert latencies.summary() == {"read": {"count": 2, "p50_ns": 5, "p99_ns": 9}}
     assert KEPT >= 1000  # or a 99th percentile means little
+
+
+def test_a_member_that_is_closed_while_it_reports_says_what_can_still_be_said(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    machine = KeyValueMachine()
+    engine = NativeEngine(machine, directory=tmp_path, cluster_id=bytes(16), member_id=1, members={1: address})
+    status = engine.status
+
+    def status_at_the_end():
+        found = status()
+        engine.status = status
+        engine.close()
+        return found
+
+    engine.status = status_at_the_end
+    report = MemberReport(Coordinator(engine, machine=machine), facts={})
+    with AdminServer(report, "127.0.0.1", 0) as server:
+        code, body = fetch(server, "/status")
+    assert (code, json.loads(body)["state"]) == (200, "closed")

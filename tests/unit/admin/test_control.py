@@ -483,3 +483,32 @@ def test_another_web_server_is_no_member():
         with pytest.raises(ProtocolError):
             AdminClient([address]).get("/v1/members")
         thread.join(5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n{",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.0 2",
+        b'HTTP/1.0 500 Oops\r\nContent-Length: 27\r\n\r\n{"error": {"code": "error"}}',
+    ],
+    ids=["cut", "list", "head", "defect"],
+)
+def test_an_answer_that_does_not_tell_leaves_the_outcome_of_a_change_unknown(answer):
+    """The member may have made the change before it ended, or failed, in the middle of its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as member:
+        address = f"127.0.0.1:{member.getsockname()[1]}"
+
+        def ends_early():
+            connection, _ = member.accept()
+            while b"}" not in connection.recv(4096):
+                pass
+            connection.sendall(answer)
+            connection.close()
+
+        thread = threading.Thread(target=ends_early)
+        thread.start()
+        with pytest.raises(OutcomeUnknown):
+            AdminClient([address]).post("/v1/members", {"change": "remove", "id": 3}, timeout=0.5)
+        thread.join(5)

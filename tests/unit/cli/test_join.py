@@ -307,6 +307,15 @@ def test_it_gives_up_in_time_and_says_why(cluster, joins):
     assert time.monotonic() - begin < 10
 
 
+def test_an_answer_that_makes_no_sense_is_no_membership(cluster, joins, monkeypatch):
+    """A member of another make, or a defect: whatever it is, this host has not joined, and says so."""
+    monkeypatch.setattr(MemberControl, "members", lambda self: {"members": "none"})
+    engine = Newcomer(cluster.engine)
+    engine.failures = [Timeout("no quorum")]
+    assert joins(engine).error is not None
+    assert engine.caught_up == 0
+
+
 def test_it_gives_up_when_it_is_told_to(cluster):
     engine = Newcomer(cluster.engine)
     engine.failures = [Timeout("no quorum")] * 10_000

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from tenure._host.core import HostCore
 from tenure.config import Config, UnsafeConfigWarning, check_listen_address
 from tenure.errors import InvalidArgument
 
@@ -88,12 +89,34 @@ def test_a_tighter_rate_bound_is_a_longer_lease():
         ("call_timeout_s", 0.0),
         ("shutdown_timeout_s", -2),
         ("stall_limit_s", 0),
+        ("stall_limit_s", 1e10),
+        ("shutdown_timeout_s", 1e300),
+        ("election_timeout_s", 1e8),
+        ("max_pending_reads", 1 << 31),
+        ("max_inflight_messages", 1 << 40),
+        ("max_frame_bytes", 1 << 32),
+        ("max_uncommitted_bytes", 1 << 70),
+        ("snapshot_every", 1 << 70),
     ],
 )
 def test_a_bad_value_is_refused_by_name(field, value):
     with pytest.raises(InvalidArgument, match=rf"^{re.escape(field)}: ") as refusal:
         Config(**{field: value})
     assert refusal.value.details["field"] == field
+
+
+def test_the_largest_values_are_what_the_compiled_host_can_take(tmp_path):
+    config = Config(
+        tick_s=1.0, heartbeat_s=1.0, election_timeout_s=5e8, stall_limit_s=1e9, shutdown_timeout_s=1e9,
+        max_inflight_messages=(1 << 31) - 1, max_pending_reads=(1 << 31) - 1, max_uncommitted_bytes=1 << 62,
+        max_inflight_bytes=1 << 62, max_queued_bytes=1 << 62, max_frame_bytes=(1 << 32) - 1, snapshot_every=1 << 62,
+        max_snapshot_hold_bytes=1 << 62,
+    )  # fmt: skip
+    core = HostCore(
+        None, directory=str(tmp_path), cluster_id=bytes(16), member_id=1, addresses={1: (b"127.0.0.1", 0)}, voters=(1,),
+        learners=(), options=config.options(),
+    )  # fmt: skip
+    core.close(True)
 
 
 def test_a_promise_over_ten_seconds_is_refused():

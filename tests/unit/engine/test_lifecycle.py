@@ -1,6 +1,12 @@
 """One end, however many ask for it, and how."""
 
+import contextlib
+import linecache
+import math
 import os
+import random
+import signal
+import sys
 import threading
 import time
 
@@ -8,7 +14,7 @@ import pytest
 
 from tenure.engine import lifecycle as module
 from tenure.engine.lifecycle import Lifecycle
-from tenure.errors import Closed, Timeout
+from tenure.errors import Closed, InvalidArgument, Timeout
 
 from .fake_core import FakeCore
 
@@ -94,6 +100,91 @@ def test_ctrl_c_while_closing_makes_the_end_come_at_once(monkeypatch):
         life.close()
     assert wait(2)
     assert core.hurried.is_set() or core.closed_with[0][0]
+
+
+class CtrlC:
+    """Raises KeyboardInterrupt at one line of the functions named, where a signal may come as well as anywhere else."""
+
+    def __init__(self, at, *names):
+        self.left, self.names = at, names
+
+    def __enter__(self):
+        sys.settrace(self.look)
+        return self
+
+    def __exit__(self, *exc_info):
+        sys.settrace(None)
+
+    def look(self, frame, event, _):
+        if frame.f_code.co_filename != module.__file__ or frame.f_code.co_name not in self.names:
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        # between the end of a `with` block and the release of its lock the interpreter looks for no signal
+        if event == "line" and not line.startswith("with "):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self.look
+
+
+@pytest.mark.parametrize("at", range(1, 30))
+def test_ctrl_c_at_any_line_of_a_close_does_not_keep_the_next_one_from_ending(at):
+    core = FakeCore()
+    life = Lifecycle(core, 1.0)
+    with contextlib.suppress(KeyboardInterrupt), CtrlC(at, "close", "begin"):
+        life.close()
+    life.close()
+    assert life.ended
+    assert len(core.closed_with) == 1
+
+
+def test_a_signal_handler_may_close_what_its_thread_is_closing_wherever_it_is():
+    closing = []
+
+    def handler(*_):
+        for life in closing:
+            life.close()
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            life = Lifecycle(FakeCore(), 5.0)
+            closing.append(life)
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4))
+            life.close()
+            closing.clear()
+            assert life.ended
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("limit_s", [math.inf, 1e300, 1e10])
+def test_a_limit_may_be_as_large_as_one_likes(limit_s):
+    core = FakeCore(close_takes_s=0.05)
+    Lifecycle(core, 1.0).close(timeout=limit_s)
+    ((at_once, limit_ns),) = core.closed_with
+    assert not at_once
+    assert limit_ns > 1_000_000_000
+    assert not core.hurried.is_set()
+
+
+def test_a_limit_that_is_no_number_is_refused_and_ends_nothing():
+    core = FakeCore()
+    life = Lifecycle(core, 1.0)
+    with pytest.raises(InvalidArgument, match="timeout"):
+        life.close(timeout=math.nan)
+    life.check()
+    life.close()
+
+
+def test_a_host_is_stopped_also_when_nobody_can_say_whether_it_has_drained():
+    core = FakeCore()
+    life = Lifecycle(core, 1.0)
+    life.before_stop(lambda: 1 / 0)
+    life.close()
+    assert len(core.closed_with) == 1
 
 
 def test_a_graceful_end_waits_for_what_was_accepted():

@@ -11,7 +11,7 @@ from tenure.engine.pumps import ApplyPump, EventPump
 
 from .fake_core import FakeCore
 
-ROLE, LOST, FAILED, STALLED = 1, 2, 3, 4
+ROLE, LOST, FAILED, STALLED, MEMBERS = 1, 2, 3, 4, 5
 FOLLOWER, LEADER = 0, 3
 
 
@@ -86,6 +86,20 @@ def test_a_callback_that_raises_harms_nobody(core, lifecycle, caplog):
     pump.run()
     assert calls == [1]
     assert "mine" in caplog.text
+
+
+def test_what_fails_beside_the_callbacks_does_not_keep_them_from_being_called(core, lifecycle, caplog):
+    def members_changed():
+        raise RuntimeError("nobody expected that")
+
+    calls = []
+    pump = EventPump(core, lifecycle, members_changed)
+    pump.register(lambda: calls.append("lost"))
+    core.events.extend([(ROLE, LEADER, 2, 1, 0), (MEMBERS, LEADER, 2, 1, 0), (LOST, FOLLOWER, 3, 0, 0)])
+    lifecycle.stopped = True
+    pump.run()
+    assert calls == ["lost"]
+    assert "nobody expected that" in caplog.text
 
 
 def test_deregistering_twice_takes_back_only_its_own(core, lifecycle):
