@@ -73,6 +73,14 @@ def die_in_a_change(cluster: Cluster, load: Load, source: random.Random) -> None
     load.wait_for_writes(30)
 
 
+def check_group(cluster: Cluster) -> None:
+    """Members that have applied the same know the same group, whether they lived through its changes or came back."""
+    found = {id: cluster.ask(id, op="group") for id in cluster.members}
+    known = {id: {name: one[name] for name in ("voters", "learners", "joint")} for id, one in found.items()}
+    meant = {"voters": sorted(cluster.members), "learners": [], "joint": False}
+    assert all(one == meant for one in known.values()), known
+
+
 @pytest.mark.timeout(120)
 def test_the_group_changes_under_load(tmp_path: Path, book: Book, seed: int, long: bool) -> None:
     """Fails when a change loses what was acknowledged, two majorities decide, a removed leader reads from its lease,
@@ -98,3 +106,4 @@ def test_the_group_changes_under_load(tmp_path: Path, book: Book, seed: int, lon
                 print(f"removed the leader {gone}, replaced {follower}; the group is {cluster.members}")
         print(f"{len(load.acknowledged())} acknowledged writes, refusals {load.codes()}")
         judge(cluster, book)
+        check_group(cluster)

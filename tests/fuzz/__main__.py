@@ -101,19 +101,14 @@ def canary_is_found(compiler: Compiler) -> bool:
 
 def keep_what_counts(compiler: Compiler, target: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        # libFuzzer's own outer part would start itself again, by a command that it does not know
         control = Path(folder, "control")
-        Path(folder, "merged").mkdir()
-        status, output = work(
-            compiler,
-            target,
-            [
-                "-merge=1", f"-merge_control_file={control}",
-                f"{folder}/merged", str(inputs.KEPT / target), str(inputs.FOUND / target),
-            ],
-        )  # fmt: skip
-        if status != 0:
+        control.write_text(inputs.control_of(target))
+        status, output = work(compiler, target, ["-merge_inner=1", f"-merge_control_file={control}"])
+        chosen = inputs.cover(control.read_text())
+        if status != 0 or not chosen:
             raise SystemExit(f"{output}\nthe corpus of {target} could not be merged")
-        print(f"{target}: {inputs.keep(target, inputs.cover(control.read_text()))} kept besides the seeds", flush=True)
+        print(f"{target}: {inputs.keep(target, chosen)} kept besides the seeds", flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

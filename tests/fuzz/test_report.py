@@ -79,16 +79,30 @@ def test_what_is_kept_reaches_every_edge_with_few_and_short_inputs():
     assert inputs.cover(control) == [Path("/b"), Path("/d")]
 
 
-def test_keeping_spares_the_seeds(tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs, "KEPT", tmp_path)
-    folder = tmp_path / "resp"
-    folder.mkdir()
-    for name in ("seed-a", "old", "new"):
-        (folder / name).write_bytes(name.encode())
-    assert inputs.keep("resp", [folder / "seed-a", folder / "new"]) == 1
-    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert kept.pop("seed-a") == b"seed-a"
-    assert list(kept.values()) == [b"new"]
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    for name in ("KEPT", "FOUND"):
+        monkeypatch.setattr(inputs, name, tmp_path / name)
+        (tmp_path / name / "resp").mkdir(parents=True)
+    return tmp_path / "KEPT" / "resp", tmp_path / "FOUND" / "resp"
+
+
+def test_keeping_replaces_what_fuzzing_found_and_nothing_else(folders):
+    kept, found = folders
+    former, stays = kept / "0123456789abcdef", kept / "fedcba9876543210"
+    for path in (kept / "seed-a", kept / "once-a-finding", former, stays, found / "new"):
+        path.write_bytes(path.name.encode())
+    assert inputs.keep("resp", [kept / "seed-a", stays, found / "new"]) == 2
+    assert {path.read_bytes() for path in kept.iterdir()} == {b"seed-a", b"once-a-finding", b"fedcba9876543210", b"new"}
+    assert not former.exists()
+
+
+def test_what_stays_in_any_case_is_merged_first(folders):
+    kept, found = folders
+    for path, size in ((kept / "seed-long", 9), (kept / "0123456789abcdef", 2), (found / "short", 1)):
+        path.write_bytes(bytes(size))
+    lines = inputs.control_of("resp").splitlines()
+    assert lines == ["3", "0", *map(str, (kept / "seed-long", found / "short", kept / "0123456789abcdef"))]
 
 
 def test_without_a_compiler_it_says_what_is_needed(monkeypatch):
