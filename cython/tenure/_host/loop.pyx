@@ -472,8 +472,8 @@ cdef void one_pass(Host* host, Pace* pace) noexcept nogil:
     if pace.more:
         count = epoll_wait(host.epoll_fd, events, MAX_EPOLL, 0)
     else:
+        loop_wakeup_arm(&host.shared.wakeup)    # before the look at `stopping`: who stops later writes the descriptor
         pace.planned = rest_ticks(host, pace.next_tick_ns)
-        loop_wakeup_arm(&host.shared.wakeup)
         count = epoll_wait(
             host.epoll_fd, events, MAX_EPOLL, sleep_ms(host, pace.next_tick_ns + (pace.planned - 1) * host.config.tick_ns))
         loop_wakeup_disarm(&host.shared.wakeup)

@@ -221,7 +221,11 @@ class RoleEvents(logging.Handler):
 
     def last(self) -> list[dict[str, Any]]:
         """Oldest first."""
-        return list(self._events)
+        self.acquire()  # what `emit` is called under: a deque may not grow while it is copied
+        try:
+            return list(self._events)
+        finally:
+            self.release()
 
 
 class ServedMember:
