@@ -521,8 +521,12 @@ def test_a_machine_that_would_miss_a_batch_for_want_of_memory_stops_its_member(t
         for writer in writers:
             writer.join()
         resource.setrlimit(resource.RLIMIT_AS, (unlimited, unlimited))
-        print(engine.state, engine.status().failure, type(ends[-1]).__name__, engine.try_lease_read())
+        print(engine.state, engine.status().failure, engine.try_lease_read())
+        print(*{type(end).__name__ for end in ends})
         engine.close()
         """,
     )
-    assert finish(process, silent=False).split() == ["failed", "memory", "OutcomeUnknown", "None"]
+    state, told = finish(process, silent=False).splitlines()
+    assert state == "failed memory None"
+    # one large command may find the room that another one left
+    assert set(told.split()) == {"ProposalResult", "OutcomeUnknown"}
