@@ -139,7 +139,7 @@ cdef void keeper_propose(
     cdef size_t i
     if k.member.raft.role != LEADER:
         member_propose(k.member, payloads, callers, count, now_ns)
-    elif keeper_leads(k):
+    elif keeper_leads(k) and k.held.size == 0:      # nothing overtakes what is held back
         submit(k, payloads, callers, count, now_ns)
     else:
         for i in range(count):
@@ -179,6 +179,8 @@ cdef bint keeper_step(Timekeeper* k, int64_t now_ns) noexcept nogil:
         return False
     if k.member.raft.role == LEADER and not keeper_leads(k):
         return False
+    if k.held.size != 0:
+        return release_held(k, now_ns)
     if k.announce and k.member.raft.role == LEADER and not k.ceiling.under_way:
         k.announce = False
         run_errand(k, &k.ceiling, command_new(OP_CEILING, 0, 0, 1, NULL, 0), now_ns)
@@ -189,7 +191,7 @@ cdef bint keeper_step(Timekeeper* k, int64_t now_ns) noexcept nogil:
         keeper_now(k)
         collect(k, now_ns)
         return True
-    return k.held.size != 0 and release_held(k, now_ns)
+    return False
 
 
 cdef void keeper_end(Timekeeper* k) noexcept nogil:
