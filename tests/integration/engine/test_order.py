@@ -1,4 +1,4 @@
-"""What one caller submits takes effect in that order, also while a new leader holds writes back until it knows what it inherited."""
+"""What one caller submits takes effect in that order, also while a new leader holds writes back."""
 
 from __future__ import annotations
 
