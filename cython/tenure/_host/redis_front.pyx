@@ -6,9 +6,9 @@ A pass serves clients, hands their writes and unconfirmed reads to the member as
 apply, sends what replies there are.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, strlen
 from libcpp.atomic cimport memory_order_relaxed
 
 from tenure._core.clock cimport clock_monotonic_ns
@@ -28,10 +28,11 @@ from tenure._host.redis_types cimport LISTENER_SLOT, SLOT_BITS, Client, ClientSi
 from tenure._host.timekeeper cimport keeper_now
 from tenure._kv.store cimport store_release, store_retain
 from tenure._net.socket cimport (
-    AF_INET, AF_INET6, AI_NUMERICHOST, ECONNABORTED, EINVAL, ENOMEM, MSG_NOSIGNAL, SHUT_RDWR, SO_REUSEADDR, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SOMAXCONN, accept4, addrinfo, bind, freeaddrinfo, getaddrinfo, getsockname, htons,
-    listen, ntohs, send, shutdown, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket, socklen_t,
+    ECONNABORTED, EINVAL, ENOMEM, MSG_NOSIGNAL, SHUT_RDWR, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SOMAXCONN,
+    SOCK_STREAM, accept4, bind, getsockname, listen, ntohs, send, shutdown, sockaddr, sockaddr_in, sockaddr_storage, socket,
+    socklen_t,
 )
+from tenure._net.tcp cimport tcp_resolve
 
 cdef enum:
     ACCEPTS_PER_EVENT = 64
@@ -92,32 +93,10 @@ cdef void accept_some(Front* f) noexcept nogil:
             side_admit(side, c)
 
 
-cdef bint resolve(const char* address, uint32_t port, sockaddr_storage* into, socklen_t* bytes) noexcept nogil:
-    """A numeric address; no name is ever looked up."""
-    cdef addrinfo hints
-    cdef addrinfo* found = NULL
-    memset(&hints, 0, sizeof(hints))
-    hints.ai_flags = AI_NUMERICHOST
-    hints.ai_socktype = SOCK_STREAM
-    if address == NULL or port > 65535 or getaddrinfo(address, NULL, &hints, &found) != 0:
-        return False
-    memset(into, 0, sizeof(sockaddr_storage))
-    memcpy(into, found.ai_addr, found.ai_addrlen)
-    bytes[0] = found.ai_addrlen
-    freeaddrinfo(found)
-    if into.ss_family == AF_INET:
-        (<sockaddr_in*>into).sin_port = htons(<unsigned short>port)
-    elif into.ss_family == AF_INET6:
-        (<sockaddr_in6*>into).sin6_port = htons(<unsigned short>port)
-    else:
-        return False
-    return True
-
-
 cdef int listen_on(Front* f) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t bytes = 0
-    if not resolve(f.config.address, f.config.port, &address, &bytes):
+    if f.config.port > 65535 or not tcp_resolve(f.config.address, <uint16_t>f.config.port, &address, &bytes):
         return EINVAL
     f.listen_fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if f.listen_fd < 0:
