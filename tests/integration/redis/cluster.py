@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import random
 import time
 from typing import TYPE_CHECKING, Any
+
+from tests.faults.cluster import free_ports
 
 from tenure._host.core import HostCore
 from tenure._kv.machine import KeyValueMachine
@@ -18,12 +20,12 @@ if TYPE_CHECKING:
 
 CLUSTER_ID = b"redis-front-test"
 LEADER = 3
+SOURCE = random.Random()
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Not one that the kernel might give to an outgoing connection before it is listened on."""
+    return free_ports(1, SOURCE)[0]
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
